@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-type_of: dict[str, "type[BillingError]"] = {}  # code -> class, for documents and tests
+type_of: dict[str, type[BillingError]] = {}  # code -> class, for documents and tests
 
 Text = str | Promise
 
@@ -253,6 +253,11 @@ class UnknownModel(BillingError):
 class UnknownChannel(BillingError):
     code = "unknown_channel"
     title = _("There is no such channel.")
+
+
+class InvalidPrice(BillingError):
+    code = "invalid_price"
+    title = _("The price is not valid.")
 
 
 class InvalidCatalog(BillingError):
