@@ -1,0 +1,129 @@
+"""API keys, management keys and gateway tokens: issue, rotate, disable. The secret is returned once and never kept."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts import audit, secrets
+from accounts.models import Account, ApiKey, Credential, GatewayToken, KeyGroup, ManagementKey, User
+
+PREFIX = {ApiKey.Kind.PAYG: "sk-pg-v1-", ApiKey.Kind.SUBSCRIPTION: "sk-ss-v1-"}
+
+
+def _fields(secret: secrets.Secret) -> dict[str, Any]:
+    return {"hash": secret.hash, "prefix": secret.prefix, "last_four": secret.last_four}
+
+
+@transaction.atomic
+def issue(
+    account: Account,
+    *,
+    name: str,
+    now: datetime,
+    actor: User | None,
+    kind: str = ApiKey.Kind.PAYG,
+    group: KeyGroup | None = None,
+    allowed_models: list[str] | None = None,
+    expires_at: datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """A new key and its secret, which is shown once."""
+    secret = secrets.new(PREFIX[ApiKey.Kind(kind)])
+    key = ApiKey.objects.create(
+        account=account,
+        name=name,
+        kind=kind,
+        group=group,
+        allowed_models=allowed_models or None,
+        expires_at=expires_at,
+        created_at=now,
+        created_by=actor,
+        **_fields(secret),
+    )
+    audit.record(actor=actor, action="key_issued", subject=key, now=now, after={"name": name, "key": key.masked, "kind": kind})
+    return key, secret.text
+
+
+@transaction.atomic
+def rotate(key_id: UUID, *, now: datetime, actor: User | None, grace: timedelta = timedelta()) -> tuple[ApiKey, str]:
+    """A successor with the same name, kind, group and models; the old secret stops after `grace`."""
+    old = ApiKey.objects.select_for_update(of=("self",)).select_related("account", "group").get(pk=key_id)
+    new, text = issue(
+        old.account,
+        name=old.name,
+        now=now,
+        actor=actor,
+        kind=old.kind,
+        group=old.group,
+        allowed_models=old.allowed_models,
+        expires_at=old.expires_at,
+    )
+    new.rotated_from = old
+    new.save(update_fields=["rotated_from"])
+    if grace:
+        old.expires_at = min(filter(None, [old.expires_at, now + grace]))
+    else:
+        old.disabled_at = old.disabled_at or now
+    old.save(update_fields=["expires_at", "disabled_at"])
+    audit.record(actor=actor, action="key_rotated", subject=old, now=now, after={"successor": new.masked})
+    return new, text
+
+
+@transaction.atomic
+def disable(key_id: UUID, *, now: datetime, actor: User | None, reason: str = "") -> ApiKey:
+    """Stop a key for good. Repeats change nothing."""
+    key = ApiKey.objects.select_for_update(of=("self",)).get(pk=key_id)
+    if key.disabled_at is None:
+        key.disabled_at = now
+        key.save(update_fields=["disabled_at"])
+        audit.record(actor=actor, action="key_disabled", subject=key, now=now, reason=reason, after={"key": key.masked})
+    return key
+
+
+@transaction.atomic
+def rename(key_id: UUID, *, name: str, allowed_models: list[str] | None, now: datetime, actor: User | None) -> ApiKey:
+    """Change a key's name and the models it may call (None: all)."""
+    key = ApiKey.objects.select_for_update(of=("self",)).get(pk=key_id)
+    before = {"name": key.name, "allowed_models": key.allowed_models}
+    key.name, key.allowed_models = name, allowed_models or None
+    key.save(update_fields=["name", "allowed_models"])
+    after = {"name": key.name, "allowed_models": key.allowed_models}
+    if before != after:
+        audit.record(actor=actor, action="key_changed", subject=key, now=now, before=before, after=after)
+    return key
+
+
+@transaction.atomic
+def issue_gateway_token(
+    name: str, *, now: datetime, actor: User | None, allowed_ips: list[str] | None = None, reason: str = ""
+) -> tuple[GatewayToken, str]:
+    """A token for a gateway, and its secret, which is shown once."""
+    secret = secrets.new("gw-")
+    token = GatewayToken.objects.create(name=name, created_at=now, allowed_ips=allowed_ips or [], **_fields(secret))
+    audit.record(actor=actor, action="gateway_token_issued", subject=token, now=now, reason=reason, after={"name": name})
+    return token, secret.text
+
+
+@transaction.atomic
+def issue_management_key(
+    account: Account, *, name: str, role: str, now: datetime, actor: User | None
+) -> tuple[ManagementKey, str]:
+    """A key for a customer's program, and its secret, which is shown once."""
+    secret = secrets.new("mk-")
+    key = ManagementKey.objects.create(
+        account=account, name=name, role=role, created_at=now, created_by=actor, **_fields(secret)
+    )
+    audit.record(actor=actor, action="management_key_issued", subject=key, now=now, after={"name": name, "role": role})
+    return key, secret.text
+
+
+def touch(credential: Credential, *, now: datetime) -> None:
+    """Note the last use, at most once a minute (07-reliability 7.2)."""
+    if credential.last_used_at is None or credential.last_used_at < now - timedelta(minutes=1):
+        type(credential)._default_manager.filter(pk=credential.pk).update(last_used_at=now)
+
+
+def is_live(credential: Credential, now: datetime) -> bool:
+    """True when the credential is neither disabled nor expired."""
+    return credential.disabled_at is None and (credential.expires_at is None or credential.expires_at > now)
