@@ -1,5 +1,12 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class BillingConfig(AppConfig):
     name = "billing"
+
+    def ready(self) -> None:
+        """Register what the account needs at its opening, and what every installation has."""
+        from billing.books import credits, seeds  # noqa: F401  # registers open_wallet
+
+        post_migrate.connect(seeds.plant, sender=self, dispatch_uid="billing.seeds")

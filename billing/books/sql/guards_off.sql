@@ -1,0 +1,16 @@
+DROP TRIGGER entry_append_only ON billing_journalentry;
+DROP TRIGGER posting_append_only ON billing_posting;
+DROP TRIGGER usage_append_only ON billing_usagerecord;
+DROP TRIGGER audit_append_only ON accounts_auditrecord;
+DROP TRIGGER component_append_only ON billing_pricecomponent;
+DROP TRIGGER tier_append_only ON billing_pricetier;
+DROP TRIGGER multiplier_append_only ON billing_fieldmultiplier;
+DROP TRIGGER price_version_guard ON billing_priceversion;
+DROP TRIGGER posting_balanced ON billing_posting;
+ALTER TABLE billing_authorization DROP CONSTRAINT billing_authorization_pkey, ADD PRIMARY KEY (id);
+ALTER TABLE billing_usagerecord DROP CONSTRAINT billing_usagerecord_pkey, ADD PRIMARY KEY (id);
+ALTER TABLE billing_journalentry DROP CONSTRAINT billing_journalentry_pkey, ADD PRIMARY KEY (id);
+DROP FUNCTION mh_guard_price_version();
+DROP FUNCTION mh_check_balanced();
+DROP FUNCTION mh_refuse_change();
+DROP FUNCTION mh_uuid7(timestamptz);
