@@ -34,10 +34,10 @@ __all__ = ["EmbeddedServiceError", "Services", "data_dir", "running_if_needed", 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
 NOWHERE: Final = "redis://127.0.0.1:1/0"
 """What `urls` gives for a Redis that does not run: nothing listens there."""
-WITHOUT_SERVICES: Final = frozenset(
-    "help version --help --version check collectstatic makemessages compilemessages diffsettings spectacular "
-    "startapp startproject".split()
-)
+WITHOUT_SERVICES: Final = {
+    *("help", "--help", "version", "--version", "check", "diffsettings", "spectacular"),
+    *("collectstatic", "makemessages", "compilemessages", "startapp", "startproject"),
+}
 """Management commands that never speak to a database."""
 LOG_LIMIT: Final = 5_000_000
 
@@ -195,7 +195,10 @@ def _hang_up() -> None:
 
 def _wanted(*, postgres: bool, redis: bool) -> tuple[str, ...]:
     """The services that the environment does not name already."""
-    wanted = {"postgres": postgres and not os.environ.get("DATABASE_URL"), "redis": redis and not os.environ.get("REDIS_URL")}
+    wanted = {
+        "postgres": postgres and not os.environ.get("DATABASE_URL"),
+        "redis": redis and not os.environ.get("REDIS_URL"),
+    }
     return tuple(name for name, needed in wanted.items() if needed)
 
 

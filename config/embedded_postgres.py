@@ -244,7 +244,8 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
         except KeyError:
             continue
     raise EmbeddedServiceError(
-        "PostgreSQL does not run as root, and there is no other user here: run as an ordinary user, or set DATABASE_URL."
+        "PostgreSQL does not run as root, and there is no other user here; "
+        "run as an ordinary user, or set DATABASE_URL."
     )
 
 
