@@ -105,6 +105,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "accounts.context.portal",
+                "config.context.wallet",
             ],
             "builtins": ["config.templatetags.ui"],
         },
@@ -212,18 +213,11 @@ TIME_ZONE = "UTC"
 # --- Static files -------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles")))
-STATICFILES_DIRS = [
-    BASE_DIR / "static",
-    *(
-        (prefix, BASE_DIR / "node_modules" / package / "dist")
-        for prefix, package in [
-            ("tabler", "@tabler/core"),
-            ("tabler-icons", "@tabler/icons-webfont"),
-            ("htmx", "htmx.org"),
-            ("chart", "chart.js"),
-        ]
-        if (BASE_DIR / "node_modules" / package / "dist").is_dir()
-    ),
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "config.finders.PackageFinder",
 ]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA_DIR / "media"}},

@@ -5,7 +5,14 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from config import mailbox, pages
+
 urlpatterns = [
+    path("", pages.landing, name="landing"),
+    path("overview", pages.overview, name="overview"),
+    path("account/", include("accounts.urls")),
+    path("accounts/", include("allauth.urls")),
+    *([path("dev/mail/", mailbox.inbox, name="mailbox")] if settings.DEBUG else []),
     path(settings.ADMIN_PATH, admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),
