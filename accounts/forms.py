@@ -22,7 +22,7 @@ def time_zones() -> list[tuple[str, Any]]:
     return [("UTC", "UTC"), *regions.items()]
 
 
-class ProfileForm(forms.ModelForm[User]):
+class ProfileForm(forms.ModelForm):
     """Name, language and time zone. The e-mail address has its own page, because it must be verified."""
 
     locale = forms.ChoiceField(label=_("Language"), choices=settings.LANGUAGES)
