@@ -41,7 +41,8 @@ WITHOUT_SERVICES: Final = {
 """Management commands that never speak to a database."""
 LOG_LIMIT: Final = 5_000_000
 
-_children: dict[int, "subprocess.Popen[bytes]"] = {}
+_children: set[int] = set()
+"""Pids that this process has to reap."""
 
 
 def data_dir() -> Path:
@@ -76,8 +77,9 @@ class Process:
 
     def alive(self) -> bool:
         """Whether it still runs; a process of our own that ended is reaped on the way."""
-        if self.pid in _children and _children[self.pid].poll() is not None:
-            return False
+        if self.pid in _children:
+            with suppress(ChildProcessError):
+                os.waitpid(self.pid, os.WNOHANG)
         try:
             process = psutil.Process(self.pid)
             return abs(process.create_time() - self.born) < 1 and process.status() != psutil.STATUS_ZOMBIE
@@ -205,9 +207,7 @@ def _wanted(*, postgres: bool, redis: bool) -> tuple[str, ...]:
 def _start_postgres(data_dir: Path, durable: bool) -> Process:
     cluster = embedded_postgres.locate(data_dir)
     _shorten(cluster.log)
-    child = embedded_postgres.start(cluster, durable=durable)
-    _children[child.pid] = child
-    return Process(cluster.url, child.pid)
+    return _adopted(embedded_postgres.start(cluster, durable=durable), cluster.url)
 
 
 def _start_redis(data_dir: Path, durable: bool) -> Process:
@@ -241,12 +241,18 @@ def _start_redis(data_dir: Path, durable: bool) -> Process:
             start_new_session=True,
         )
         if _redis_answers(child, address):
-            _children[child.pid] = child
-            return Process(f"redis://:{address['password']}@127.0.0.1:{address['port']}/0", child.pid)
+            return _adopted(child, f"redis://:{address['password']}@127.0.0.1:{address['port']}/0")
     raise EmbeddedServiceError(f"Redis does not start; see {log}, or set REDIS_URL.")
 
 
 _STARTERS: Final = {"postgres": _start_postgres, "redis": _start_redis}
+
+
+def _adopted(child: "subprocess.Popen[bytes]", url: str) -> Process:
+    """From here on a service is known by its pid, whoever started it."""
+    _children.add(child.pid)
+    child.returncode = 0  # `Popen` need not wait for it, nor complain that nobody did: `alive` reaps
+    return Process(url, child.pid)
 
 
 def _redis_server() -> str:

@@ -1,0 +1,93 @@
+"""What every test relies on: real services, closed sockets, an empty cache. Apps add fixtures in their own folders."""
+
+import ipaddress
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
+        raise pytest.UsageError(
+            "The tests need PostgreSQL and Redis. `make test ARGS=...` (or `python -m tests ...`) starts them; "
+            "to use others, set DATABASE_URL and REDIS_URL."
+        )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a browser its tests say so instead of failing; browser tests share one worker, for two cores."""
+    absent = chromium() is None
+    for item in items:
+        if item.get_closest_marker("browser"):
+            if absent:
+                item.add_marker(pytest.mark.skip(reason="no Chromium on this machine (`make browser` installs it)"))
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+def chromium() -> str | None:
+    """The browser's path; CHROMIUM names another."""
+    if named := os.environ.get("CHROMIUM"):
+        return named
+    return next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """Where the browser is; for tests marked `browser`."""
+    path = chromium()
+    if path is None:
+        pytest.skip("no Chromium on this machine (`make browser` installs it)")
+    return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_loopback() -> Iterator[None]:
+    """No test talks to the world: a connection that leaves this machine is an error that names the address."""
+    connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def check(address: Any) -> None:
+        if isinstance(address, tuple) and not is_loopback(address[0]):
+            raise AssertionError(f"A test tried to reach {address[0]}:{address[1]}; only this machine is allowed.")
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        check(address)
+        return connect(self, address)
+
+    def guarded_ex(self: socket.socket, address: Any) -> int:
+        check(address)
+        return connect_ex(self, address)
+
+    def resolve(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
+        if host is not None:
+            check((host.decode() if isinstance(host, bytes) else host, port))
+        return getaddrinfo(host, port, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        patch.setattr(socket.socket, "connect_ex", guarded_ex)
+        patch.setattr(socket, "getaddrinfo", resolve)
+        yield
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address means this machine; unspecified addresses are for listening."""
+    if host in {"localhost", "", "testserver", socket.gethostname()}:
+        return True
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    """Rate limits and other things with a memory start afresh."""
+    cache.clear()
