@@ -1,0 +1,130 @@
+"""The demo catalogue: the models of the plan table with the prices that `genai-prices` knows for them.
+
+What it does not know stays unpriced, and calls to it are refused. Context windows and largest outputs are what the
+vendors document; where we are not sure they stay empty.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, Final
+
+from billing.catalog import genai
+
+AS_OF: Final = date(2026, 11, 1)
+
+# Slugs whose entry in the package has another name, or whose plain match would be a neighbour.
+ALIASES: Final[dict[str, tuple[str, str]]] = {
+    "deepseek/deepseek-chat-v3.1": ("openrouter", "deepseek/deepseek-chat-v3.1"),
+    "deepseek/deepseek-r1-0528": ("openrouter", "deepseek/deepseek-r1-0528"),
+    "google/gemini-2.0-flash-lite-001": ("google", "gemini-2.0-flash-lite"),
+    "google/gemma-3-12b-it": ("openrouter", "google/gemma-3-12b-it"),
+    "meta/llama-3.3-70b-instruct": ("openrouter", "meta-llama/llama-3.3-70b-instruct"),
+    "meta/llama-4-scout-17b-16e-instruct": ("groq", "meta-llama/llama-4-scout-17b-16e-instruct"),
+    "minimax/minimax-m2-her": ("openrouter", "minimax/minimax-m2-her"),
+    "minimax/minimax-m2.1": ("openrouter", "minimax/minimax-m2.1"),
+    "moonshotai/kimi-k2-0711": ("moonshotai", "kimi-k2-0711-preview"),
+    "moonshotai/kimi-k2-0905": ("moonshotai", "kimi-k2-0905-preview"),
+    "nanobanana/nanobanana-pro": ("google", "gemini-3-pro-image-preview"),
+    "x-ai/grok-4": ("x-ai", "grok-4-0709"),
+    "x-ai/grok-4-fast": ("x-ai", "grok-4-fast-reasoning"),
+    "x-ai/grok-4.1-fast": ("x-ai", "grok-4-1-fast-reasoning"),
+    "x-ai/grok-4.1-fast-non-reasoning": ("x-ai", "grok-4-1-fast-non-reasoning"),
+}
+
+# slug: (context window, largest output), as the vendors document them.
+SIZES: Final[dict[str, tuple[int | None, int | None]]] = {
+    "anthropic/claude-3.5-haiku": (200_000, 8_192),
+    "anthropic/claude-3.5-sonnet": (200_000, 8_192),
+    "anthropic/claude-3.7-sonnet": (200_000, 64_000),
+    "anthropic/claude-haiku-4.5": (200_000, 64_000),
+    "anthropic/claude-opus-4": (200_000, 32_000),
+    "anthropic/claude-opus-4.1": (200_000, 32_000),
+    "anthropic/claude-opus-4.5": (200_000, 64_000),
+    "anthropic/claude-opus-4.6": (1_000_000, 128_000),
+    "anthropic/claude-sonnet-4": (200_000, 64_000),
+    "anthropic/claude-sonnet-4.5": (200_000, 64_000),
+    "deepseek/deepseek-chat": (131_072, 8_192),
+    "deepseek/deepseek-reasoner": (131_072, 65_536),
+    "google/gemini-2.0-flash": (1_048_576, 8_192),
+    "google/gemini-2.0-flash-lite-001": (1_048_576, 8_192),
+    "google/gemini-2.5-flash": (1_048_576, 65_536),
+    "google/gemini-2.5-flash-image": (None, 32_768),
+    "google/gemini-2.5-flash-lite": (1_048_576, 65_536),
+    "google/gemini-2.5-pro": (1_048_576, 65_536),
+    "google/gemini-3-flash-preview": (1_048_576, 65_536),
+    "google/gemini-3-pro-image-preview": (65_536, 32_768),
+    "google/gemini-3-pro-preview": (1_048_576, 65_536),
+    "google/gemma-3-12b-it": (131_072, 8_192),
+    "meta/llama-3.3-70b-instruct": (131_072, None),
+    "moonshotai/kimi-k2-0711": (131_072, None),
+    "moonshotai/kimi-k2-0905": (262_144, None),
+    "moonshotai/kimi-k2-thinking": (262_144, None),
+    "moonshotai/kimi-k2-thinking-turbo": (262_144, None),
+    "moonshotai/kimi-k2.5": (262_144, None),
+    "nanobanana/nanobanana-pro": (65_536, 32_768),
+    "openai/gpt-4.1": (1_047_576, 32_768),
+    "openai/gpt-4.1-mini": (1_047_576, 32_768),
+    "openai/gpt-4.1-nano": (1_047_576, 32_768),
+    "openai/gpt-4o": (128_000, 16_384),
+    "openai/gpt-4o-mini": (128_000, 16_384),
+    "openai/gpt-5": (400_000, 128_000),
+    "openai/gpt-5-chat": (128_000, 16_384),
+    "openai/gpt-5-codex": (400_000, 128_000),
+    "openai/gpt-5-mini": (400_000, 128_000),
+    "openai/gpt-5-nano": (400_000, 128_000),
+    "openai/gpt-5-pro": (400_000, 272_000),
+    "openai/gpt-5.1": (400_000, 128_000),
+    "openai/gpt-5.1-chat": (128_000, 16_384),
+    "openai/gpt-5.1-codex": (400_000, 128_000),
+    "openai/gpt-5.1-codex-mini": (400_000, 128_000),
+    "openai/gpt-5.2": (400_000, 128_000),
+    "openai/gpt-5.2-chat": (128_000, 16_384),
+    "openai/gpt-5.2-codex": (400_000, 128_000),
+    "openai/gpt-5.2-pro": (400_000, 128_000),
+    "openai/o4-mini": (200_000, 100_000),
+    "qwen/qwen3-max": (262_144, None),
+    "x-ai/grok-4": (256_000, None),
+    "x-ai/grok-4-fast": (2_000_000, None),
+    "x-ai/grok-4-fast-non-reasoning": (2_000_000, None),
+    "x-ai/grok-4.1-fast": (2_000_000, None),
+    "x-ai/grok-4.1-fast-non-reasoning": (2_000_000, None),
+    "x-ai/grok-code-fast-1": (256_000, None),
+}
+
+CHANNELS: Final[list[dict[str, str]]] = [
+    {"code": "default", "name": "Direct", "discount": "1"},
+    {"code": "aws-us", "name": "AWS, United States", "discount": "0.82"},
+]
+SOLD_ON_AWS: Final = ("anthropic/",)
+
+
+def build(plan_table: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The document body and, for people, where each price came from. Same package, same result."""
+    models: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for entry in sorted(plan_table["models"], key=lambda entry: str(entry["slug"])):
+        slug = entry["slug"]
+        context_window, largest_output = SIZES.get(slug, (None, None))
+        model: dict[str, Any] = {
+            "slug": slug,
+            "name": entry["name"],
+            "vendor": slug.partition("/")[0],
+            "kind": entry["kind"],
+            "context_window": context_window,
+            "max_output_tokens": largest_output,
+            "coming_soon": entry["coming_soon"],
+            "prices": [],
+        }
+        found = genai.find(slug, aliases=ALIASES)
+        converted = genai.convert(found, on=AS_OF) if found else None
+        if found and converted and converted.price:
+            model["prices"].append(converted.price)
+            if slug.startswith(SOLD_ON_AWS):
+                model["prices"].append({**converted.price, "channel": "aws-us"})
+            ignored = f" (ignored: {', '.join(converted.ignored)})" if converted.ignored else ""
+            notes.append(f"{slug}: {found.provider} {found.model.id}{ignored}")
+        else:
+            notes.append(f"{slug}: unpriced")
+        models.append(model)
+    return {"channels": CHANNELS, "models": models}, notes

@@ -1,0 +1,262 @@
+"""The prices of the `genai-prices` package as a catalogue document.
+
+Prices per million tokens become exact prices per thousand. A component becomes a multiple of its base where the ratio
+is short and the same in every context tier, which is how vendors publish it; else it keeps a price of its own. What
+our rate card has no item for (web searches, cached sound) is named in the document's notes, never dropped in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from billing.catalog.rating import plain
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, ModelPrice
+
+EPOCH: Final = "2026-01-01T00:00:00Z"
+MULTIPLE_DIGITS: Final = 4
+
+COMPONENT_KEYS: Final[dict[str, str]] = {
+    "cache_read_mtok": "cache_read",
+    "cache_write_mtok": "cache_write_5m",
+    "cache_write_5m_mtok": "cache_write_5m",
+    "cache_write_1h_mtok": "cache_write_1h",
+    "input_audio_mtok": "input_audio",
+    "input_image_mtok": "input_image",
+    "output_audio_mtok": "output_audio",
+    "output_image_mtok": "output_image",
+    "output_reasoning_mtok": "reasoning",
+}
+
+# Who sells a model directly; others are asked only when the vendor is not in the package.
+OWN_PROVIDER: Final[dict[str, str]] = {
+    "anthropic": "anthropic",
+    "deepseek": "deepseek",
+    "google": "google",
+    "minimax": "minimax",
+    "mistralai": "mistral",
+    "moonshotai": "moonshotai",
+    "openai": "openai",
+    "x-ai": "x-ai",
+    "z-ai": "zai",
+}
+RESELLERS: Final = ("openrouter", "novita", "groq", "together")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    provider: str
+    model: ModelInfo
+
+
+@dataclass(slots=True)
+class Converted:
+    """One price entry of a document, with what could not be carried over."""
+
+    price: dict[str, Any] | None
+    ignored: list[str] = field(default_factory=list)
+
+
+def find(slug: str, *, aliases: dict[str, tuple[str, str]] | None = None) -> Found | None:
+    """The package's entry for a slug `vendor/name`: an alias, then the vendor itself, then a reseller's exact id."""
+    providers = _providers()
+    vendor, _slash, name = slug.partition("/")
+    if aliases and slug in aliases:
+        provider, wanted = aliases[slug]
+        return _exact(providers, provider, (wanted,))
+    own = OWN_PROVIDER.get(vendor)
+    if own in providers:
+        dashed = name.replace(".", "-")
+        found = _exact(providers, own, (name, dashed, f"{dashed}-latest", f"{name}-latest", f"{dashed}-0"))
+        if found is None:
+            matching = [model for model in providers[own].models if model.is_match(name)]
+            found = Found(own, matching[0]) if matching else None
+        if found is not None and convert(found).price is not None:
+            return found
+    for provider in RESELLERS:
+        found = _exact(providers, provider, (slug,))
+        if found is not None and convert(found).price is not None:
+            return found
+    return None
+
+
+def convert(found: Found, *, on: date | None = None, channel: str = "default") -> Converted:
+    """The price in force on a day. Where it depends on the hour, the dearer hour counts."""
+    model = found.model
+    prices = _prices_on(model, on)
+    told: dict[str, Any] = {key: value for key, value in prices.__dict__.items() if value is not None}
+    ignored = sorted(
+        key for key in told if key not in COMPONENT_KEYS and key not in ("input_mtok", "output_mtok", "requests_kcount")
+    )
+    if "input_mtok" not in told:
+        return Converted(None, ignored)
+    tables = _tables(told)
+    base, tiers = tables[0], tables[1:]
+    if not any(base[1].values()):
+        return Converted(None, [*ignored, "a price of zero"])
+
+    price: dict[str, Any] = {
+        "channel": channel,
+        "type": "per_token",
+        "effective_from": EPOCH,
+        "input_per_1k": _per_1k(base[1]["input_mtok"]),
+        "output_per_1k": _per_1k(base[1].get("output_mtok", Decimal(0))),
+    }
+    multiples, absolutes = {}, {}
+    for key, component in COMPONENT_KEYS.items():
+        if key not in told:
+            continue
+        multiple = _multiple(key, component, tables)
+        if multiple is not None:
+            if multiple != 1 or component != "reasoning":
+                multiples[component] = plain(multiple)
+        else:
+            absolutes[component] = key
+    if multiples:
+        price["multiples"] = multiples
+    if absolutes:
+        price["component_per_1k"] = {name: _per_1k(base[1][key]) for name, key in absolutes.items()}
+    if tiers:
+        price["tiers"] = [
+            {
+                "above_input_tokens": above,
+                "input_per_1k": _per_1k(table["input_mtok"]),
+                "output_per_1k": _per_1k(table.get("output_mtok", Decimal(0))),
+                **({"component_per_1k": {n: _per_1k(table[k]) for n, k in absolutes.items()}} if absolutes else {}),
+            }
+            for above, table in tiers
+        ]
+    multipliers = _service_tiers(model, told, on)
+    if multipliers:
+        price["field_multipliers"] = multipliers
+    return Converted(price, ignored)
+
+
+def document(*, now: datetime, only: Callable[[str], bool] | None = None) -> tuple[dict[str, Any], list[str]]:
+    """Every model that its own vendor sells by the token, as a document body and the notes of what was left out."""
+    models: list[dict[str, Any]] = []
+    notes: list[str] = []
+    vendors = {provider: vendor for vendor, provider in OWN_PROVIDER.items()}
+    for provider_id, vendor in sorted(vendors.items(), key=lambda pair: pair[1]):
+        provider = _providers().get(provider_id)
+        for model in provider.models if provider else ():
+            slug = f"{vendor}/{model.id}".lower()
+            if only is not None and not only(slug):
+                continue
+            converted = convert(Found(provider_id, model), on=now.date())
+            if converted.price is None:
+                notes.append(f"{slug}: not priced by the token, left out")
+                continue
+            notes += [f"{slug}: {item} has no item in the rate card, ignored" for item in converted.ignored]
+            models.append(
+                {
+                    "slug": slug,
+                    "name": model.name or model.id,
+                    "vendor": vendor,
+                    "kind": "embedding" if "embed" in model.id.lower() else "chat",
+                    "context_window": model.context_window,
+                    "prices": [converted.price],
+                }
+            )
+    models.sort(key=lambda entry: str(entry["slug"]))
+    return {"channels": [{"code": "default", "discount": "1"}], "models": models}, notes
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _providers() -> dict[str, Any]:
+    from genai_prices.data_snapshot import get_snapshot  # a megabyte of tables: only when somebody imports
+
+    return {provider.id: provider for provider in get_snapshot().providers}
+
+
+def _exact(providers: dict[str, Any], provider: str, ids: Iterable[str]) -> Found | None:
+    if provider not in providers:
+        return None
+    by_id = {model.id.lower(): model for model in providers[provider].models}
+    for wanted in ids:
+        if wanted.lower() in by_id:
+            return Found(provider, by_id[wanted.lower()])
+    return None
+
+
+def _prices_on(model: ModelInfo, on: date | None) -> ModelPrice:
+    from genai_prices.types import ModelPrice, StartDateConstraint
+
+    if isinstance(model.prices, ModelPrice):
+        return model.prices
+    in_force = model.prices[0].prices
+    by_hour: list[ModelPrice] = []
+    for entry in model.prices:
+        if entry.constraint is None:
+            in_force, by_hour = entry.prices, []
+        elif isinstance(entry.constraint, StartDateConstraint):
+            if on is None or entry.constraint.start_date <= on:
+                in_force, by_hour = entry.prices, []
+        else:
+            by_hour.append(entry.prices)
+    return max([in_force, *by_hour], key=_input_price)
+
+
+def _input_price(prices: ModelPrice) -> Decimal:
+    value: Any = prices.input_mtok
+    return Decimal(getattr(value, "base", value) or 0)
+
+
+def _tables(told: dict[str, Any]) -> list[tuple[int, dict[str, Decimal]]]:
+    """(threshold, price per million of every key), the base first with the threshold -1."""
+    starts = sorted({tier.start for value in told.values() for tier in getattr(value, "tiers", ())})
+    tables = []
+    for start in [-1, *starts]:
+        table = {}
+        for key, value in told.items():
+            price = getattr(value, "base", value)
+            for tier in getattr(value, "tiers", ()):
+                if tier.start <= start:
+                    price = tier.price
+            table[key] = Decimal(price)
+        tables.append((start, table))
+    return tables
+
+
+def _multiple(key: str, component: str, tables: list[tuple[int, dict[str, Decimal]]]) -> Decimal | None:
+    side = "output_mtok" if component in ("output_audio", "output_image", "reasoning") else "input_mtok"
+    ratios = set()
+    for _above, table in tables:
+        base = table.get(side)
+        if not base:
+            return None
+        ratio = table[key] / base
+        if ratio != round(ratio, MULTIPLE_DIGITS) or ratio * base != table[key]:
+            return None
+        ratios.add(ratio)
+    return ratios.pop() if len(ratios) == 1 else None
+
+
+def _per_1k(per_million: Decimal) -> str:
+    return plain(per_million.scaleb(-3))
+
+
+def _service_tiers(model: ModelInfo, told: dict[str, Any], on: date | None) -> list[dict[str, str]]:
+    """OpenAI's service tiers as field multipliers (F051), when one factor explains all prices of the tier."""
+    found: dict[str, str] = {}
+    for variant in model.price_variants or ():
+        start = getattr(variant.constraint, "start_date", None)
+        if set(variant.when) != {"service_tier"} or (on is not None and start is not None and start > on):
+            continue
+        changed = {key: value for key, value in variant.prices.__dict__.items() if value is not None}
+        priced = {key for key in told if key in COMPONENT_KEYS or key in ("input_mtok", "output_mtok")}
+        if set(changed) != priced or any(hasattr(value, "tiers") for value in [*changed.values(), *told.values()]):
+            continue
+        ratios = {changed[key] / told[key] for key in priced if told[key]}
+        if len(ratios) == 1:
+            ratio = ratios.pop()
+            if ratio == round(ratio, MULTIPLE_DIGITS) and ratio > 0:
+                found.setdefault(variant.when["service_tier"], plain(ratio))
+    return [{"field": "service_tier", "equals": value, "multiplier": found[value]} for value in sorted(found) if value]

@@ -1,0 +1,353 @@
+"""Bring a catalogue document into the books of prices: a diff, then new versions. Old versions are never edited.
+
+A version that differs from the one in force ends it and follows it; what may already have rated calls keeps its past.
+One import is one transaction, one at a time (the catalogue's state row is the lock).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from accounts import audit
+from accounts.models import User
+from billing.catalog import genai
+from billing.catalog.book import spec_of
+from billing.catalog.documents import ChannelEntry, Document, ModelEntry, PriceEntry, read_document, read_json
+from billing.catalog.models import (
+    CatalogState,
+    Channel,
+    FieldMultiplier,
+    Model,
+    PriceComponent,
+    PriceTier,
+    PriceVersion,
+)
+from billing.catalog.plans import PER_TOKEN, PriceSpec
+from billing.catalog.rating import plain
+from billing.errors import InvalidCatalog
+
+TICK: Final = timedelta(microseconds=1)
+NOTHING: Final = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of the diff."""
+
+    kind: str  # new, changed, gone
+    what: str  # channel, model, price
+    key: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind:<8} {self.what:<8} {self.key}" + (f"  {self.detail}" if self.detail else "")
+
+
+@dataclass(slots=True)
+class Diff:
+    changes: list[Change] = field(default_factory=list)
+    unchanged: int = 0
+    notes: tuple[str, ...] = ()
+
+    def add(self, kind: str, what: str, key: str, detail: str = "") -> None:
+        self.changes.append(Change(kind, what, key, detail))
+
+    def count(self, kind: str) -> int:
+        return sum(change.kind == kind for change in self.changes)
+
+    @property
+    def written(self) -> bool:
+        return self.count("new") + self.count("changed") > 0
+
+
+# --- formats ---------------------------------------------------------------------------------------------------------
+
+Reader = Callable[[bytes | None, datetime], Document]
+
+
+def _read_meterhall(data: bytes | None, now: datetime) -> Document:
+    if data is None:
+        raise InvalidCatalog(_("This format needs a file."))
+    return read_json(data, source="meterhall")
+
+
+def _read_genai_prices(data: bytes | None, now: datetime) -> Document:
+    """The package is the source; a file is not read."""
+    body, notes = genai.document(now=now)
+    return read_document(body, source="genai-prices", notes=tuple(notes))
+
+
+FORMATS: Final[dict[str, Reader]] = {"meterhall": _read_meterhall, "genai-prices": _read_genai_prices}
+
+
+def read(data: bytes | None, *, format: str, now: datetime) -> Document:
+    """A document from a file's contents (None: no file), or InvalidCatalog naming the place."""
+    reader = FORMATS.get(format)
+    if reader is None:
+        raise InvalidCatalog(_("%(format)s: unknown format."), format=format)
+    return reader(data, now)
+
+
+# --- the operation ---------------------------------------------------------------------------------------------------
+
+
+def import_catalog(
+    document: Document, *, now: datetime, dry_run: bool = False, actor: User | None = None, actor_label: str = ""
+) -> Diff:
+    """Apply a document and return what it changed. With `dry_run` everything is tried and nothing is kept."""
+    diff = Diff(notes=document.notes)
+    with transaction.atomic():
+        CatalogState.objects.get_or_create(pk=1)
+        state = CatalogState.objects.select_for_update().get(pk=1)
+        channels = {entry.code: _put_channel(entry, diff) for entry in document.channels}
+        channels |= {channel.code: channel for channel in Channel.objects.exclude(code__in=channels)}
+        timelines = _timelines()
+        models = {model.slug: model for model in Model.objects.all()}
+        for entry in document.models:
+            _put_model(entry, models, diff)
+        for entry in document.models:
+            for code in sorted({price.channel for price in entry.prices}):
+                prices = [price for price in entry.prices if price.channel == code]
+                if code not in channels:
+                    raise InvalidCatalog(
+                        "%(place)s: %(problem)s",
+                        place=f"{prices[0].place}.channel",
+                        problem=_("there is no channel %(code)s") % {"code": code},
+                    )
+                timeline = timelines.setdefault((entry.slug, code), [])
+                for price in _pending(prices, timeline, now):
+                    _put_price(models[entry.slug], channels[code], price, timeline, document.source, diff, now)
+        _list_gone(document, timelines, diff, now)
+        if diff.written:
+            state.revision += 1
+            state.save(update_fields=["revision"])
+            audit.record(
+                actor=actor,
+                actor_label=actor_label,
+                action="catalog_imported",
+                subject=state,
+                now=now,
+                reason=document.source,
+                after={"revision": state.revision, "changes": [str(change) for change in diff.changes][:200]},
+            )
+        if dry_run:
+            transaction.set_rollback(True)
+    return diff
+
+
+def _put_channel(entry: ChannelEntry, diff: Diff) -> Channel:
+    wanted = {"name": entry.name, "discount": entry.discount, "active": entry.active}
+    channel = Channel.objects.filter(code=entry.code).first()
+    if channel is None:
+        diff.add("new", "channel", entry.code, f"discount {plain(entry.discount)}")
+        return Channel.objects.create(code=entry.code, **wanted)
+    _update(channel, wanted, "channel", entry.code, diff)
+    return channel
+
+
+def _put_model(entry: ModelEntry, models: dict[str, Model], diff: Diff) -> None:
+    wanted = {
+        "name": entry.name,
+        "vendor": entry.vendor,
+        "kind": entry.kind,
+        "description": entry.description,
+        "context_window": entry.context_window,
+        "max_output_tokens": entry.max_output_tokens,
+        "coming_soon": entry.coming_soon,
+        "active": entry.active,
+    }
+    model = models.get(entry.slug)
+    if model is None:
+        models[entry.slug] = Model.objects.create(slug=entry.slug, **wanted)
+        diff.add("new", "model", entry.slug, "" if entry.prices else _("unpriced"))
+    else:
+        _update(model, wanted, "model", entry.slug, diff)
+
+
+def _update(row: Channel | Model, wanted: dict[str, Any], what: str, key: str, diff: Diff) -> None:
+    changed = {name: value for name, value in wanted.items() if getattr(row, name) != value}
+    if not changed:
+        diff.unchanged += 1
+        return
+    detail = ", ".join(f"{name} {getattr(row, name)} -> {value}" for name, value in changed.items())
+    for name, value in changed.items():
+        setattr(row, name, value)
+    row.save(update_fields=list(changed))
+    diff.add("changed", what, key, detail)
+
+
+# --- prices ----------------------------------------------------------------------------------------------------------
+
+Timelines = dict[tuple[str, str], list[PriceVersion]]  # by model and channel, oldest version first
+
+
+def _timelines() -> Timelines:
+    rows = PriceVersion.objects.select_related("model", "channel").prefetch_related(
+        "components", "tiers", "field_multipliers"
+    )
+    timelines: Timelines = {}
+    for version in rows.order_by("effective_from"):
+        timelines.setdefault((version.model.slug, version.channel.code), []).append(version)
+    return timelines
+
+
+def _pending(
+    prices: list[PriceEntry], timeline: list[PriceVersion], now: datetime
+) -> list[tuple[datetime, PriceEntry]]:
+    """What is to be in force, and from when. A first price may begin in the past, with all that followed it; where
+    prices have been in force, only today's and later ones count, and today's begins no earlier than now."""
+    dated = sorted(((price.effective_from, price) for price in prices), key=lambda pair: pair[0])
+    if not timeline:
+        return dated
+    past = [pair for pair in dated if pair[0] <= now]
+    return [(now, price) for _start, price in past[-1:]] + dated[len(past) :]
+
+
+def _put_price(
+    model: Model,
+    channel: Channel,
+    pending: tuple[datetime, PriceEntry],
+    timeline: list[PriceVersion],
+    source: str,
+    diff: Diff,
+    now: datetime,
+) -> None:
+    start, entry = pending
+    key = f"{model.slug} @ {channel.code}"
+    before = _in_force(timeline, start)
+    if before is not None and same_price(spec_of(before), entry.spec):
+        diff.unchanged += 1
+        return
+    after = min((version.effective_from for version in timeline if version.effective_from > start), default=None)
+    if before is not None:
+        start = max(start, before.effective_from + TICK)
+        before.effective_to = start
+        before.save(update_fields=["effective_to"])
+    version = _create(model, channel, entry.spec, start, after, len(timeline), source, now)
+    timeline.append(version)
+    timeline.sort(key=lambda version: version.effective_from)
+    since = "" if start <= now else f" from {start.isoformat()}"
+    if before is None:
+        diff.add("new", "price", key, describe(entry.spec) + since)
+    else:
+        diff.add("changed", "price", key, f"{describe(spec_of(before))} -> {describe(entry.spec)}{since}")
+
+
+def _in_force(timeline: list[PriceVersion], at: datetime) -> PriceVersion | None:
+    for version in reversed(timeline):
+        if version.effective_from <= at:
+            return version if version.effective_to is None or at < version.effective_to else None
+    return None
+
+
+def _create(
+    model: Model,
+    channel: Channel,
+    spec: PriceSpec,
+    start: datetime,
+    end: datetime | None,
+    numbered: int,
+    source: str,
+    now: datetime,
+) -> PriceVersion:
+    token = spec.type == PER_TOKEN
+    version = PriceVersion.objects.create(
+        model=model,
+        channel=channel,
+        number=numbered + 1,
+        type=spec.type,
+        free=spec.free,
+        input_per_1k=(spec.input_per_1k or NOTHING) if token else None,
+        output_per_1k=(spec.output_per_1k or NOTHING) if token else None,
+        price=None if token else (spec.price or NOTHING),
+        additive=spec.additive,
+        multiplier_cap=spec.multiplier_cap,
+        second_step=spec.second_step,
+        min_seconds=spec.min_seconds,
+        effective_from=start,
+        effective_to=end,
+        source=source,
+        created_at=now,
+    )
+    PriceComponent.objects.bulk_create(
+        [
+            *(
+                PriceComponent(version=version, component=name, multiple=value)
+                for name, value in spec.multiples.items()
+            ),
+            *(
+                PriceComponent(version=version, component=name, per_1k=value)
+                for name, value in spec.component_per_1k.items()
+            ),
+        ]
+    )
+    PriceTier.objects.bulk_create(
+        [
+            PriceTier(
+                version=version,
+                above_input_tokens=tier.above_input_tokens,
+                input_per_1k=tier.input_per_1k,
+                output_per_1k=tier.output_per_1k,
+                component_per_1k={name: plain(value) for name, value in tier.component_per_1k.items()},
+            )
+            for tier in spec.tiers
+        ]
+    )
+    FieldMultiplier.objects.bulk_create(
+        [
+            FieldMultiplier(version=version, field=entry.field, equals=entry.equals, multiplier=entry.multiplier)
+            for entry in spec.field_multipliers
+        ]
+    )
+    return version
+
+
+def _list_gone(document: Document, timelines: Timelines, diff: Diff, now: datetime) -> None:
+    """What is in force and not in the document is named and left alone: a part of a catalogue is a document, too."""
+    told = {(model.slug, price.channel) for model in document.models for price in model.prices}
+    for (slug, code), timeline in sorted(timelines.items()):
+        if (slug, code) not in told and _in_force(timeline, now) is not None:
+            diff.add("gone", "price", f"{slug} @ {code}", _("not in the file, stays in force"))
+
+
+def same_price(one: PriceSpec, other: PriceSpec) -> bool:
+    """Do two versions price every call alike? Names, numbers and dates do not matter."""
+    return _bare(one) == _bare(other)
+
+
+def _bare(spec: PriceSpec) -> PriceSpec:
+    token = spec.type == PER_TOKEN
+    return replace(
+        spec,
+        version="",
+        number=0,
+        model="",
+        channel="",
+        input_per_1k=(spec.input_per_1k or NOTHING) if token else None,
+        output_per_1k=(spec.output_per_1k or NOTHING) if token else None,
+        price=None if token else (spec.price or NOTHING),
+        tiers=tuple(sorted(spec.tiers, key=lambda tier: tier.above_input_tokens)),
+        field_multipliers=tuple(sorted(spec.field_multipliers, key=lambda entry: (entry.field, entry.equals))),
+    )
+
+
+def describe(spec: PriceSpec) -> str:
+    """A price in one short line, for the diff."""
+    if spec.free:
+        return "free"
+    if spec.type != PER_TOKEN:
+        return f"{plain(spec.price)} {spec.type}" if spec.price is not None else spec.type
+    parts = [f"{plain(spec.input_per_1k or NOTHING)}/{plain(spec.output_per_1k or NOTHING)} per 1K"]
+    parts += [f"{name} x{plain(value)}" for name, value in sorted(spec.multiples.items())]
+    parts += [f"{name} {plain(value)}" for name, value in sorted(spec.component_per_1k.items())]
+    parts += [
+        f">{tier.above_input_tokens} {plain(tier.input_per_1k)}/{plain(tier.output_per_1k)}" for tier in spec.tiers
+    ]
+    return " ".join(parts)
