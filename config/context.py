@@ -6,18 +6,15 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from accounts.access import current_account
+from billing.books.summary import Summary, summary
 from config import clock
 
 
 def wallet(request: HttpRequest) -> dict[str, Any]:
     """`wallet`: balance, available, held, overdraft and as_of of the account in force, read only where shown."""
 
-    def look() -> dict[str, Any] | None:
+    def look() -> Summary | None:
         account = current_account(request)
-        if account is None:
-            return None
-        from billing.books.summary import summary
-
-        return summary(account, clock.now())
+        return summary(account.pk, now=clock.now()) if account else None
 
     return {"wallet": SimpleLazyObject(look)}

@@ -349,6 +349,12 @@ def field(bound: BoundField, label: str = "", prefix: str = "", suffix: str = ""
 
 
 @register.inclusion_tag("components/fields.html")
-def fields(form: Any) -> dict[str, Any]:
-    """All of a form's fields, with the errors that belong to none of them on top."""
+def fields(form: Any, placeholders: bool = True) -> dict[str, Any]:
+    """All of a form's fields, with the errors that belong to none of them on top.
+
+    Without placeholders where they only say again what the label says, as allauth's do.
+    """
+    if not placeholders:
+        for one in form.fields.values():
+            one.widget.attrs.pop("placeholder", None)
     return {"form": form}
