@@ -74,13 +74,13 @@ check-types:
 check-migrations:
 	@echo "== migrations"; $(BIN)/python manage.py makemigrations --check --dry-run
 check-deploy:
-	@echo "== deploy"; $(BIN)/python -m config.house deploy
+	@echo "== deploy"; $(BIN)/python -m tests.house deploy
 check-hosts:
-	@echo "== hosts"; $(BIN)/python -m config.house hosts
+	@echo "== hosts"; $(BIN)/python -m tests.house hosts
 check-secrets:
-	@echo "== secrets"; $(BIN)/python -m config.house secrets
+	@echo "== secrets"; $(BIN)/python -m tests.house secrets
 check-audit:
-	@echo "== audit"; $(BIN)/python -m config.house audit
+	@echo "== audit"; $(BIN)/python -m tests.house audit
 
 # --- set-up ------------------------------------------------------------------------------------------------------
 $(RUNTIME): requirements.lock requirements-uv.lock config/install.py
