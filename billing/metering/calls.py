@@ -1,0 +1,57 @@
+"""Calling the set-based functions: typed arrays in, rows out, one statement and one commit (06-performance).
+
+Outside a transaction the statement is its own transaction, so an answer that follows it is durable. psycopg's own
+cursor is used in place of Django's, because it binds on the server and keeps the statement prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import psycopg
+from django.db import DataError, IntegrityError, connection
+from psycopg.rows import tuple_row
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def call(statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run one statement on Django's connection with binary, prepared, server-side binding."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        cursor = psycopg.Cursor(connection.connection, row_factory=tuple_row)
+        cursor.execute(statement, params, prepare=True, binary=True)  # type: ignore[arg-type]
+        return cursor.fetchall()
+
+
+def in_rounds(items: Sequence[T], key_of: Callable[[T], Any], work: Callable[[list[T]], list[R]]) -> list[R]:
+    """Run `work` so that no call has two items with one key: the second waits for the round after the first.
+
+    An item that the database refuses outright (a value that no column takes) must not fail its neighbours: the
+    round is cut in halves until the culprit stands alone.
+    """
+    answers: list[R | None] = [None] * len(items)
+    waiting = list(range(len(items)))
+    while waiting:
+        seen: set[Any] = set()
+        now, later = [], []
+        for position in waiting:
+            key = key_of(items[position])
+            (later if key in seen else now).append(position)
+            seen.add(key)
+        for position, answer in zip(now, _halving([items[p] for p in now], work), strict=True):
+            answers[position] = answer
+        waiting = later
+    return answers  # type: ignore[return-value]
+
+
+def _halving(items: list[T], work: Callable[[list[T]], list[R]]) -> list[R]:
+    try:
+        return work(items)
+    except (DataError, IntegrityError):
+        if len(items) == 1 or connection.in_atomic_block:
+            raise
+        middle = len(items) // 2
+        return _halving(items[:middle], work) + _halving(items[middle:], work)

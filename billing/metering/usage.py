@@ -1,0 +1,259 @@
+"""Charging: rate what was used and write it down. The one Python door to `sql/charge.sql`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from billing.catalog.book import Book, current_book
+from billing.catalog.rating import Plan, Sheet, rate
+from billing.catalog.usage import Usage
+from billing.errors import AlreadyCaptured, AlreadyVoided, BillingError, IdempotencyConflict, NotFound
+from billing.metering.calls import call, in_rounds
+from billing.metering.models import Authorization
+from config.ids import uuid7
+
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """The actual usage of an authorised call."""
+
+    authorization_id: UUID
+    usage: Usage
+    upstream_status: int | None = None
+    latency_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Usage that was reported without a hold; prices are those in force at `occurred_at`."""
+
+    account_id: UUID
+    api_key_id: UUID | None
+    request_id: str
+    model_id: int
+    channel_id: int
+    price_version_id: int
+    channel_discount: Decimal
+    user_discount: Decimal
+    fields: dict[str, Any]
+    usage: Usage
+    occurred_at: datetime
+    trace_id: str
+    fingerprint: str = ""
+    upstream_status: int | None = None
+    latency_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """A usage record as it stands: USD and Flows; `balance` is the account's after the entry that charged it."""
+
+    repeated: bool
+    id: UUID
+    charge: Decimal
+    list_price: Decimal
+    flows: Decimal
+    funding: str
+    balance: Decimal
+    late: bool
+
+
+@dataclass(slots=True)
+class _Item:
+    """One row for the function: the terms of the call and its rated usage."""
+
+    id: UUID
+    hold: UUID | None
+    account_id: UUID
+    api_key_id: UUID | None
+    request_id: str
+    digest: bytes
+    kind: str
+    funding: str
+    model_id: int
+    channel_id: int
+    version_id: int
+    channel_discount: Decimal
+    user_discount: Decimal
+    fields: dict[str, Any]
+    usage: Usage
+    stored: dict[str, Any]
+    list_price: Decimal
+    charge: Decimal
+    upstream_status: int | None
+    latency_ms: int | None
+    fingerprint: str
+    trace_id: str
+    authorized_at: datetime
+
+
+_TERMS = (
+    "id",
+    "account_id",
+    "api_key_id",
+    "request_id",
+    "kind",
+    "funding",
+    "model_id",
+    "channel_id",
+    "price_version_id",
+    "channel_discount",
+    "user_discount",
+    "fields",
+    "fingerprint",
+    "trace_id",
+    "created_at",
+)
+
+
+def capture(captures: Sequence[Capture], *, now: datetime) -> list[Charged | BillingError]:
+    """Charge authorised calls for what they used, in the order given; a refusal stands in its call's place.
+
+    The terms are those of the authorization (price version, discounts, fields), whatever changed since. More than the
+    hold is charged all the same and becomes overdraft. The same usage again returns the same answer.
+    """
+    terms = {
+        row[0]: row
+        for row in Authorization.objects.filter(id__in={c.authorization_id for c in captures}).values_list(*_TERMS)
+    }
+    book = current_book()
+    answers: list[Charged | BillingError | None] = [None] * len(captures)
+    items: list[_Item] = []
+    places: list[int] = []
+    for place, wanted in enumerate(captures):
+        row = terms.get(wanted.authorization_id)
+        if row is None:
+            answers[place] = NotFound()
+            continue
+        hold, account, key, request, kind, funding, model, channel, version, of_channel, of_user, fields, print_, trace, at = row
+        try:
+            sheet = rate(
+                _plan(book, version), wanted.usage, channel_discount=of_channel, user_discount=of_user, fields=fields
+            )
+        except BillingError as refusal:
+            answers[place] = refusal
+            continue
+        stored = wanted.usage.as_dict()
+        item = _Item(
+            hold, hold, account, key, request, _digest(stored), kind, funding, model, channel, version, of_channel, of_user,
+            fields, wanted.usage, stored, sheet.list_price, _to_pay(sheet, funding), wanted.upstream_status,
+            wanted.latency_ms, print_, trace, at,
+        )  # fmt: skip
+        items.append(item)
+        places.append(place)
+    for place, answer in zip(places, _charge(items, now), strict=True):
+        answers[place] = answer
+    return answers  # type: ignore[return-value]
+
+
+def report(reports: Sequence[Report], *, now: datetime) -> list[Charged | BillingError]:
+    """Charge calls that were made without a hold, in the order given (03-http-api 3.4)."""
+    book = current_book()
+    answers: list[Charged | BillingError | None] = [None] * len(reports)
+    items: list[_Item] = []
+    places: list[int] = []
+    for place, told in enumerate(reports):
+        try:
+            sheet = rate(
+                _plan(book, told.price_version_id),
+                told.usage,
+                channel_discount=told.channel_discount,
+                user_discount=told.user_discount,
+                fields=told.fields,
+            )
+        except BillingError as refusal:
+            answers[place] = refusal
+            continue
+        stored = told.usage.as_dict()
+        item = _Item(
+            uuid7(), None, told.account_id, told.api_key_id, told.request_id, _digest({"model": told.model_id, **stored}),
+            "call", "payg", told.model_id, told.channel_id, told.price_version_id, told.channel_discount,
+            told.user_discount, told.fields, told.usage, stored, sheet.list_price, _to_pay(sheet, "payg"),
+            told.upstream_status, told.latency_ms, told.fingerprint, told.trace_id, told.occurred_at,
+        )  # fmt: skip
+        items.append(item)
+        places.append(place)
+    for place, answer in zip(places, _charge(items, now), strict=True):
+        answers[place] = answer
+    return answers  # type: ignore[return-value]
+
+
+def _plan(book: Book, version_id: int) -> Plan:
+    try:
+        return book.plan_of(version_id)
+    except KeyError:
+        return current_book(fresh=True).plan_of(version_id)
+
+
+def _to_pay(sheet: Sheet, funding: str) -> Decimal:
+    """What leaves the wallet: nothing when Flows pay (F079)."""
+    return _ZERO if funding == "subscription" else sheet.charge
+
+
+def _digest(stored: dict[str, Any]) -> bytes:
+    """The same usage gives the same digest, whatever the order of its fields."""
+    return hashlib.sha256(orjson.dumps(stored, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+_CHARGE = """SELECT outcome, id, charge, list_price, flows, funding, balance, late FROM mh_charge(
+  %s::timestamptz, %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::bytea[], %s::text[], %s::text[],
+  %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::text[]::jsonb[], %s::text[]::jsonb[],
+  %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[],
+  %s::bigint[]::smallint[], %s::bigint[]::integer[], %s::text[], %s::text[], %s::timestamptz[])"""
+
+_REFUSALS: dict[str, type[BillingError]] = {
+    "already_captured": AlreadyCaptured,
+    "already_voided": AlreadyVoided,
+    "conflict": IdempotencyConflict,
+    "not_found": NotFound,
+}
+
+
+def _charge(items: list[_Item], now: datetime) -> list[Charged | BillingError]:
+    def work(batch: list[_Item]) -> list[Charged | BillingError]:
+        rows = call(
+            _CHARGE,
+            [
+                now,
+                [i.id for i in batch],
+                [i.hold for i in batch],
+                [i.account_id for i in batch],
+                [i.api_key_id for i in batch],
+                [i.request_id for i in batch],
+                [i.digest for i in batch],
+                [i.kind for i in batch],
+                [i.funding for i in batch],
+                [i.model_id for i in batch],
+                [i.channel_id for i in batch],
+                [i.version_id for i in batch],
+                [i.channel_discount for i in batch],
+                [i.user_discount for i in batch],
+                [orjson.dumps(i.fields).decode() for i in batch],
+                [orjson.dumps(i.stored).decode() for i in batch],
+                [i.usage.input_tokens for i in batch],
+                [i.usage.output_tokens for i in batch],
+                [i.usage.cache_tokens + i.usage.cache_read_tokens for i in batch],
+                [i.usage.cache_write_5m_tokens + i.usage.cache_write_1h_tokens for i in batch],
+                [i.list_price for i in batch],
+                [i.charge for i in batch],
+                [_ZERO for _ in batch],
+                [i.upstream_status for i in batch],
+                [i.latency_ms for i in batch],
+                [i.fingerprint for i in batch],
+                [i.trace_id for i in batch],
+                [i.authorized_at for i in batch],
+            ],
+        )
+        return [_REFUSALS[row[0]]() if row[0] in _REFUSALS else Charged(row[0] == "repeated", *row[1:]) for row in rows]
+
+    return in_rounds(items, lambda i: (i.account_id, i.request_id), work)
