@@ -1,0 +1,15 @@
+"""One module per resource group. Importing a module registers its endpoints."""
+
+
+def register() -> None:
+    """Load every resource; called once, when Django is ready."""
+    from sandbox.resources import (  # noqa: F401
+        balance_transactions,
+        charges,
+        checkout_sessions,
+        customers,
+        events,
+        payment_intents,
+        payment_methods,
+        refunds,
+    )

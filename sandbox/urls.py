@@ -1,0 +1,21 @@
+from django.urls import path
+
+from sandbox import api, views, views_control
+
+app_name = "sandbox"
+urlpatterns = [
+    path("v1/<path:path>", api.serve, name="api"),
+    path("checkout/<str:session_id>", views.checkout_page, name="checkout"),
+    path("checkout/<str:session_id>/card", views.pay_by_card, name="pay_by_card"),
+    path("checkout/<str:session_id>/wallet", views.pay_by_wallet, name="pay_by_wallet"),
+    path("checkout/<str:session_id>/expire", views.expire, name="expire"),
+    path("control", views_control.control_page, name="control"),
+    path("control/switches", views_control.switches_api, name="switches_api"),
+    path("control/faults", views_control.faults_api, name="faults_api"),
+    path("control/set", views_control.set_switches, name="set_switches"),
+    path("control/release", views_control.release, name="release"),
+    path("control/clock", views_control.set_clock, name="set_clock"),
+    path("control/events/<str:event_id>", views_control.event_page, name="event"),
+    path("control/events/<str:event_id>/send", views_control.send_again, name="send_again"),
+    path("control/settle/<str:object_id>", views_control.settle, name="settle"),
+]
