@@ -45,17 +45,22 @@ MESSAGES = {
     ),
 }
 _OWN_CODE = {"expired_card", "incorrect_cvc", "incorrect_number", "processing_error"}
-DECLINE_CODES = """
-    approve_with_id authentication_required call_issuer card_not_supported card_velocity_exceeded currency_not_supported
-    do_not_honor do_not_try_again duplicate_transaction expired_card fraudulent generic_decline incorrect_cvc
-    incorrect_number insufficient_funds invalid_account invalid_amount issuer_not_available lost_card merchant_blacklist
-    new_account_information_available no_action_taken not_permitted pickup_card processing_error reenter_transaction
-    restricted_card revocation_of_all_authorizations security_violation service_not_allowed stolen_card
-    stop_payment_order test_mode_live_card transaction_not_allowed try_again_later withdrawal_count_limit_exceeded
-""".split()
-RULES = """
-    rule_cards_per_device rule_declines_per_email rule_card_first_seen rule_authorization_rate_email rule_name_mismatch
-""".split()
+# fmt: off
+DECLINE_CODES = (
+    "approve_with_id", "authentication_required", "call_issuer", "card_not_supported", "card_velocity_exceeded",
+    "currency_not_supported", "do_not_honor", "do_not_try_again", "duplicate_transaction", "expired_card",
+    "fraudulent", "generic_decline", "incorrect_cvc", "incorrect_number", "insufficient_funds", "invalid_account",
+    "invalid_amount", "issuer_not_available", "lost_card", "merchant_blacklist",
+    "new_account_information_available", "no_action_taken", "not_permitted", "pickup_card", "processing_error",
+    "reenter_transaction", "restricted_card", "revocation_of_all_authorizations", "security_violation",
+    "service_not_allowed", "stolen_card", "stop_payment_order", "test_mode_live_card", "transaction_not_allowed",
+    "try_again_later", "withdrawal_count_limit_exceeded",
+)
+RULES = (
+    "rule_cards_per_device", "rule_declines_per_email", "rule_card_first_seen", "rule_authorization_rate_email",
+    "rule_name_mismatch",
+)
+# fmt: on
 """Rules as one would write them for Radar, so that each risk reason of a payment failure can be walked."""
 
 

@@ -38,7 +38,7 @@ def claim(key: str, print_: str, now: datetime) -> tuple[IdempotentRequest, bool
         )
     if row is None or row.status is None:
         raise ApiError(
-            f"There is currently another in-progress request using the Idempotency Key '{key}'. Please try again later.",
+            f"There is currently another in-progress request with the Idempotency Key '{key}'. Please try again later.",
             code="idempotency_key_in_use",
             status=409,
             type="idempotency_error",
