@@ -22,6 +22,7 @@ __all__ = [
     "round_charge",
     "round_flows",
     "round_minor",
+    "text",
     "to_minor_units",
 ]
 
@@ -81,6 +82,11 @@ def parse_decimal(value: object) -> Decimal:
     return number
 
 
+def text(amount: Decimal) -> str:
+    """An amount as the API says it: "0.0000000000", where `str` would say 0E-10."""
+    return format(_decimal(amount), "f")
+
+
 @dataclass(frozen=True, slots=True, order=False)
 class Money:
     """An amount that the ledger can hold, with its currency."""
@@ -129,7 +135,7 @@ class Money:
         return bool(self.amount)
 
     def __str__(self) -> str:
-        return f"{self.amount} {self.currency}"
+        return f"{text(self.amount)} {self.currency}"
 
     def _same(self, other: Money) -> Decimal:
         if not isinstance(other, Money):

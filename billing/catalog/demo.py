@@ -13,25 +13,6 @@ from billing.catalog import genai
 
 AS_OF: Final = date(2026, 11, 1)
 
-# Slugs whose entry in the package has another name, or whose plain match would be a neighbour.
-ALIASES: Final[dict[str, tuple[str, str]]] = {
-    "deepseek/deepseek-chat-v3.1": ("openrouter", "deepseek/deepseek-chat-v3.1"),
-    "deepseek/deepseek-r1-0528": ("openrouter", "deepseek/deepseek-r1-0528"),
-    "google/gemini-2.0-flash-lite-001": ("google", "gemini-2.0-flash-lite"),
-    "google/gemma-3-12b-it": ("openrouter", "google/gemma-3-12b-it"),
-    "meta/llama-3.3-70b-instruct": ("openrouter", "meta-llama/llama-3.3-70b-instruct"),
-    "meta/llama-4-scout-17b-16e-instruct": ("groq", "meta-llama/llama-4-scout-17b-16e-instruct"),
-    "minimax/minimax-m2-her": ("openrouter", "minimax/minimax-m2-her"),
-    "minimax/minimax-m2.1": ("openrouter", "minimax/minimax-m2.1"),
-    "moonshotai/kimi-k2-0711": ("moonshotai", "kimi-k2-0711-preview"),
-    "moonshotai/kimi-k2-0905": ("moonshotai", "kimi-k2-0905-preview"),
-    "nanobanana/nanobanana-pro": ("google", "gemini-3-pro-image-preview"),
-    "x-ai/grok-4": ("x-ai", "grok-4-0709"),
-    "x-ai/grok-4-fast": ("x-ai", "grok-4-fast-reasoning"),
-    "x-ai/grok-4.1-fast": ("x-ai", "grok-4-1-fast-reasoning"),
-    "x-ai/grok-4.1-fast-non-reasoning": ("x-ai", "grok-4-1-fast-non-reasoning"),
-}
-
 # slug: (context window, largest output), as the vendors document them.
 SIZES: Final[dict[str, tuple[int | None, int | None]]] = {
     "anthropic/claude-3.5-haiku": (200_000, 8_192),
@@ -116,7 +97,7 @@ def build(plan_table: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
             "coming_soon": entry["coming_soon"],
             "prices": [],
         }
-        found = genai.find(slug, aliases=ALIASES)
+        found = genai.find(slug)
         converted = genai.convert(found, on=AS_OF) if found else None
         if found and converted and converted.price:
             model["prices"].append(converted.price)

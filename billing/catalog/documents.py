@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, NoReturn
@@ -63,7 +63,8 @@ class Document:
     channels: tuple[ChannelEntry, ...]
     models: tuple[ModelEntry, ...]
     source: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    only_prices: bool = False  # a price source: it adds models, but what we say of those we have stays
 
 
 def read_json(text: str | bytes, *, source: str = "") -> Document:
@@ -79,14 +80,16 @@ def read_json(text: str | bytes, *, source: str = "") -> Document:
     return read_document(body, source=source)
 
 
-def read_document(body: object, *, source: str = "", notes: tuple[str, ...] = ()) -> Document:
+def read_document(
+    body: object, *, source: str = "", notes: tuple[str, ...] = (), only_prices: bool = False
+) -> Document:
     top = _Node(body, "file").object({"channels", "models"})
     channels = tuple(_channel(entry) for entry in top.get("channels").list())
     codes = [entry.code for entry in channels]
     _once(codes, "channels")
     models = tuple(_model(entry) for entry in top.get("models").list())
     _once([entry.slug for entry in models], "models")
-    return Document(channels=channels, models=models, source=source, notes=notes)
+    return Document(channels=channels, models=models, source=source, notes=notes, only_prices=only_prices)
 
 
 # --- entries ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ our rate card has no item for (web searches, cached sound) is named in the docum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -47,6 +47,25 @@ OWN_PROVIDER: Final[dict[str, str]] = {
 }
 RESELLERS: Final = ("openrouter", "novita", "groq", "together")
 
+# Slugs whose entry in the package has another name, or whose plain match would be a neighbour.
+ALIASES: Final[dict[str, tuple[str, str]]] = {
+    "deepseek/deepseek-chat-v3.1": ("openrouter", "deepseek/deepseek-chat-v3.1"),
+    "deepseek/deepseek-r1-0528": ("openrouter", "deepseek/deepseek-r1-0528"),
+    "google/gemini-2.0-flash-lite-001": ("google", "gemini-2.0-flash-lite"),
+    "google/gemma-3-12b-it": ("openrouter", "google/gemma-3-12b-it"),
+    "meta/llama-3.3-70b-instruct": ("openrouter", "meta-llama/llama-3.3-70b-instruct"),
+    "meta/llama-4-scout-17b-16e-instruct": ("groq", "meta-llama/llama-4-scout-17b-16e-instruct"),
+    "minimax/minimax-m2-her": ("openrouter", "minimax/minimax-m2-her"),
+    "minimax/minimax-m2.1": ("openrouter", "minimax/minimax-m2.1"),
+    "moonshotai/kimi-k2-0711": ("moonshotai", "kimi-k2-0711-preview"),
+    "moonshotai/kimi-k2-0905": ("moonshotai", "kimi-k2-0905-preview"),
+    "nanobanana/nanobanana-pro": ("google", "gemini-3-pro-image-preview"),
+    "x-ai/grok-4": ("x-ai", "grok-4-0709"),
+    "x-ai/grok-4-fast": ("x-ai", "grok-4-fast-reasoning"),
+    "x-ai/grok-4.1-fast": ("x-ai", "grok-4-1-fast-reasoning"),
+    "x-ai/grok-4.1-fast-non-reasoning": ("x-ai", "grok-4-1-fast-non-reasoning"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -62,12 +81,12 @@ class Converted:
     ignored: list[str] = field(default_factory=list)
 
 
-def find(slug: str, *, aliases: dict[str, tuple[str, str]] | None = None) -> Found | None:
+def find(slug: str) -> Found | None:
     """The package's entry for a slug `vendor/name`: an alias, then the vendor itself, then a reseller's exact id."""
     providers = _providers()
     vendor, _slash, name = slug.partition("/")
-    if aliases and slug in aliases:
-        provider, wanted = aliases[slug]
+    if slug in ALIASES:
+        provider, wanted = ALIASES[slug]
         return _exact(providers, provider, (wanted,))
     own = OWN_PROVIDER.get(vendor)
     if own in providers:
@@ -137,32 +156,43 @@ def convert(found: Found, *, on: date | None = None, channel: str = "default") -
     return Converted(price, ignored)
 
 
-def document(*, now: datetime, only: Callable[[str], bool] | None = None) -> tuple[dict[str, Any], list[str]]:
-    """Every model that its own vendor sells by the token, as a document body and the notes of what was left out."""
+def document(*, now: datetime, known: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
+    """A document body: the prices of the models that we know, then every other model that its own vendor sells by the
+    token. The notes name what was left out."""
     models: list[dict[str, Any]] = []
     notes: list[str] = []
-    vendors = {provider: vendor for vendor, provider in OWN_PROVIDER.items()}
-    for provider_id, vendor in sorted(vendors.items(), key=lambda pair: pair[1]):
-        provider = _providers().get(provider_id)
-        for model in provider.models if provider else ():
+    met: set[tuple[str, str]] = set()
+
+    def put(slug: str, found: Found) -> None:
+        met.add((found.provider, found.model.id))
+        converted = convert(found, on=now.date())
+        if converted.price is None:
+            notes.append(f"{slug}: not priced by the token, left out")
+            return
+        notes.extend(f"{slug}: {item} has no item in the rate card, ignored" for item in converted.ignored)
+        models.append(
+            {
+                "slug": slug,
+                "name": found.model.name or found.model.id,
+                "kind": "embedding" if "embed" in found.model.id.lower() else "chat",
+                "context_window": found.model.context_window,
+                "prices": [converted.price],
+            }
+        )
+
+    known = set(known)
+    for slug in sorted(known):
+        found = find(slug)
+        if found is None:
+            notes.append(f"{slug}: not in the package")
+        else:
+            put(slug, found)
+    providers = _providers()
+    for vendor, provider in sorted(OWN_PROVIDER.items()):
+        for model in providers[provider].models if provider in providers else ():
             slug = f"{vendor}/{model.id}".lower()
-            if only is not None and not only(slug):
-                continue
-            converted = convert(Found(provider_id, model), on=now.date())
-            if converted.price is None:
-                notes.append(f"{slug}: not priced by the token, left out")
-                continue
-            notes += [f"{slug}: {item} has no item in the rate card, ignored" for item in converted.ignored]
-            models.append(
-                {
-                    "slug": slug,
-                    "name": model.name or model.id,
-                    "vendor": vendor,
-                    "kind": "embedding" if "embed" in model.id.lower() else "chat",
-                    "context_window": model.context_window,
-                    "prices": [converted.price],
-                }
-            )
+            if slug not in known and (provider, model.id) not in met:
+                put(slug, Found(provider, model))
     models.sort(key=lambda entry: str(entry["slug"]))
     return {"channels": [{"code": "default", "discount": "1"}], "models": models}, notes
 

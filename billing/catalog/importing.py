@@ -6,7 +6,7 @@ One import is one transaction, one at a time (the catalogue's state row is the l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -69,19 +69,19 @@ class Diff:
 
 # --- formats ---------------------------------------------------------------------------------------------------------
 
-Reader = Callable[[bytes | None, datetime], Document]
+Reader = Callable[[bytes | None, datetime, Collection[str]], Document]
 
 
-def _read_meterhall(data: bytes | None, now: datetime) -> Document:
+def _read_meterhall(data: bytes | None, now: datetime, known: Collection[str]) -> Document:
     if data is None:
         raise InvalidCatalog(_("This format needs a file."))
     return read_json(data, source="meterhall")
 
 
-def _read_genai_prices(data: bytes | None, now: datetime) -> Document:
+def _read_genai_prices(data: bytes | None, now: datetime, known: Collection[str]) -> Document:
     """The package is the source; a file is not read."""
-    body, notes = genai.document(now=now)
-    return read_document(body, source="genai-prices", notes=tuple(notes))
+    body, notes = genai.document(now=now, known=known)
+    return read_document(body, source="genai-prices", notes=tuple(notes), only_prices=True)
 
 
 FORMATS: Final[dict[str, Reader]] = {"meterhall": _read_meterhall, "genai-prices": _read_genai_prices}
@@ -92,7 +92,7 @@ def read(data: bytes | None, *, format: str, now: datetime) -> Document:
     reader = FORMATS.get(format)
     if reader is None:
         raise InvalidCatalog(_("%(format)s: unknown format."), format=format)
-    return reader(data, now)
+    return reader(data, now, set(Model.objects.values_list("slug", flat=True)))
 
 
 # --- the operation ---------------------------------------------------------------------------------------------------
@@ -106,12 +106,12 @@ def import_catalog(
     with transaction.atomic():
         CatalogState.objects.get_or_create(pk=1)
         state = CatalogState.objects.select_for_update().get(pk=1)
-        channels = {entry.code: _put_channel(entry, diff) for entry in document.channels}
+        channels = {entry.code: _put_channel(entry, document, diff) for entry in document.channels}
         channels |= {channel.code: channel for channel in Channel.objects.exclude(code__in=channels)}
         timelines = _timelines()
         models = {model.slug: model for model in Model.objects.all()}
         for entry in document.models:
-            _put_model(entry, models, diff)
+            _put_model(entry, models, document, diff)
         for entry in document.models:
             for code in sorted({price.channel for price in entry.prices}):
                 prices = [price for price in entry.prices if price.channel == code]
@@ -142,17 +142,18 @@ def import_catalog(
     return diff
 
 
-def _put_channel(entry: ChannelEntry, diff: Diff) -> Channel:
+def _put_channel(entry: ChannelEntry, document: Document, diff: Diff) -> Channel:
     wanted = {"name": entry.name, "discount": entry.discount, "active": entry.active}
     channel = Channel.objects.filter(code=entry.code).first()
     if channel is None:
         diff.add("new", "channel", entry.code, f"discount {plain(entry.discount)}")
         return Channel.objects.create(code=entry.code, **wanted)
-    _update(channel, wanted, "channel", entry.code, diff)
+    if not document.only_prices:
+        _update(channel, wanted, "channel", entry.code, diff)
     return channel
 
 
-def _put_model(entry: ModelEntry, models: dict[str, Model], diff: Diff) -> None:
+def _put_model(entry: ModelEntry, models: dict[str, Model], document: Document, diff: Diff) -> None:
     wanted = {
         "name": entry.name,
         "vendor": entry.vendor,
@@ -167,7 +168,7 @@ def _put_model(entry: ModelEntry, models: dict[str, Model], diff: Diff) -> None:
     if model is None:
         models[entry.slug] = Model.objects.create(slug=entry.slug, **wanted)
         diff.add("new", "model", entry.slug, "" if entry.prices else _("unpriced"))
-    else:
+    elif not document.only_prices:
         _update(model, wanted, "model", entry.slug, diff)
 
 
@@ -221,13 +222,14 @@ def _put_price(
 ) -> None:
     start, entry = pending
     key = f"{model.slug} @ {channel.code}"
+    while any(version.effective_from == start for version in timeline):
+        start += TICK  # two changes of one instant still follow each other
     before = _in_force(timeline, start)
     if before is not None and same_price(spec_of(before), entry.spec):
         diff.unchanged += 1
         return
     after = min((version.effective_from for version in timeline if version.effective_from > start), default=None)
     if before is not None:
-        start = max(start, before.effective_from + TICK)
         before.effective_to = start
         before.save(update_fields=["effective_to"])
     version = _create(model, channel, entry.spec, start, after, len(timeline), source, now)

@@ -18,7 +18,7 @@ from billing.catalog.usage import COMPONENTS, INPUT_COMPONENTS, OUTPUT_COMPONENT
 from billing.errors import InvalidPrice
 from billing.money import EXACT
 
-PER_TOKEN: Final = "per_token"
+PER_TOKEN: Final = "per_token"  # noqa: S105
 PER_REQUEST: Final = "per_request"
 PER_SECOND: Final = "per_second"
 PER_MEGAPIXEL: Final = "per_megapixel"

@@ -44,7 +44,7 @@ from billing.catalog.usage import (
     seconds_ticks,
 )
 from billing.errors import InvalidPrice, InvalidUsage
-from billing.money import EXACT, LEDGER_QUANTUM, round_flows
+from billing.money import EXACT, LEDGER_QUANTUM, round_flows, text
 
 __all__ = [
     "PER_IMAGE",
@@ -172,11 +172,7 @@ class Sheet:
     @property
     def multiplier(self) -> Decimal:
         """The field multipliers together, after the version's cap (C28)."""
-        product = ONE
-        for applied in self._applied:
-            product = EXACT.multiply(product, applied.multiplier)
-        cap = self.plan.cap
-        return product if cap is None or product <= cap else cap
+        return _product(self.plan, self._applied)
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -236,15 +232,15 @@ class Sheet:
                 for applied in self._applied
             ],
             "multiplier": plain(self.multiplier),
-            "list_price": str(self.list_price),
+            "list_price": text(self.list_price),
             "channel_discount": plain(self.channel_discount),
             "user_discount": plain(self.user_discount),
-            "charge": str(self.charge),
-            "flows": str(round_flows(flows if flows is not None else Decimal(0))),
+            "charge": text(self.charge),
+            "flows": text(round_flows(flows if flows is not None else Decimal(0))),
         }
 
     def __repr__(self) -> str:
-        return f"<Sheet {self.charge} of {self.plan!r}>"
+        return f"<Sheet {text(self.charge)} of {self.plan!r}>"
 
 
 def rate(
@@ -308,8 +304,9 @@ def upper_bound(plan: Plan, estimate: Mapping[str, Any], *, default_max_output_t
 
     `estimate` is canonical usage plus `max_output_tokens`. Output counts at `max_output_tokens` (else
     `default_max_output_tokens`, the model's own maximum), and at the dearest output item where the version prices one
-    above plain output, because a model may think or draw with all of it. Input counts as told, at the plain price: only
-    a caller who marks a prompt for caching pays more for it, knows so, and may say so (`cache_write_5m_tokens`).
+    above plain output, because a model may think or draw with all of it; a caller who knows better tells the items
+    (`output_image_tokens`). Input counts as told, at the plain price: only who marks a prompt for caching pays more for
+    it, knows so, and may say so (`cache_write_5m_tokens`).
     """
     told = dict(estimate)
     maximum = told.pop("max_output_tokens", None)
@@ -325,11 +322,12 @@ def upper_bound(plan: Plan, estimate: Mapping[str, Any], *, default_max_output_t
         raise InvalidUsage(refusal.template, field="max_output_tokens") from None
     told["output_tokens"] = output
     usage = parse_usage(told)
+    if usage.output_audio_tokens or usage.output_image_tokens or usage.reasoning_tokens:
+        return usage
     rates = plan.prices_at(usage.input_tokens).rates
     dearest = max(OUTPUT_COMPONENTS, key=lambda item: rates[item].multiple * rates[item].unit_price)
     if rates[dearest].multiple * rates[dearest].unit_price > rates["output"].unit_price:
-        told |= {f"{item}_tokens": 0 for item in OUTPUT_COMPONENTS} | {f"{dearest}_tokens": output}
-        return parse_usage(told)
+        return parse_usage(told | {f"{dearest}_tokens": output})
     return usage
 
 
@@ -346,7 +344,7 @@ def hold_list_price(
 
 
 def recompute(body: Mapping[str, Any]) -> tuple[Decimal, Decimal]:
-    """(list_price, charge) from a stored sheet alone, without the price version: what `verify_charges` compares (I8)."""
+    """(list_price, charge) from a stored sheet alone, without the price version (I8)."""
     exact = Decimal(0)
     for line in body["lines"]:
         amount = EXACT.multiply(Decimal(line["quantity"]), Decimal(line["multiple"]))
@@ -443,12 +441,18 @@ def _applied(plan: Plan, fields: Mapping[str, Any]) -> tuple[AppliedMultiplier, 
     return tuple(found[name] for name in sorted(found))
 
 
-def _multiplied(plan: Plan, applied: tuple[AppliedMultiplier, ...], exact: int, places: int) -> tuple[int, int]:
+def _product(plan: Plan, applied: tuple[AppliedMultiplier, ...]) -> Decimal:
+    """All multipliers that apply, held by the version's cap; where none applies, there is nothing to hold."""
+    if not applied:
+        return ONE
     product = ONE
     for entry in applied:
         product = EXACT.multiply(product, entry.multiplier)
-    if plan.cap is not None and product > plan.cap:
-        product = plan.cap
+    return product if plan.cap is None or product <= plan.cap else plan.cap
+
+
+def _multiplied(plan: Plan, applied: tuple[AppliedMultiplier, ...], exact: int, places: int) -> tuple[int, int]:
+    product = _product(plan, applied)
     more = places_of(product)
     return exact * whole(product, more), places + more
 

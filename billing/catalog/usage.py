@@ -67,9 +67,7 @@ class Usage(_Row):
         told: dict[str, int | str] = {
             name: value for name, value in zip(self._fields[:11], self[:11], strict=True) if value
         }
-        for name, value in zip(self._fields[11:15], self[11:15], strict=True):
-            if value is not None:
-                told[name] = value
+        told |= {name: value for name, value in zip(self._fields[11:15], self[11:15], strict=True) if value is not None}
         if self.seconds is not None:
             told["seconds"] = format(self.seconds, "f")
         return told
@@ -81,7 +79,7 @@ _SECONDS: Final = _INDEX["seconds"]
 
 
 def parse_usage(quantities: Mapping[str, Any]) -> Usage:
-    """Usage as it comes from an edge: ints or decimal strings, null for "not told"; else InvalidUsage naming the field."""
+    """Usage from an edge: ints or decimal strings, null for "not told"; else InvalidUsage naming the field."""
     return tuple.__new__(Usage, _checked(quantities))
 
 
