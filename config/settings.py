@@ -228,7 +228,7 @@ STORAGES = {
     },
 }
 WHITENOISE_USE_FINDERS = DEBUG
-WHITENOISE_AUTOREFRESH = False
+WHITENOISE_AUTOREFRESH = DEBUG
 
 # --- Keeping others out -------------------------------------------------------------------------------------------
 ADMIN_PATH = env.str("ADMIN_PATH", default="admin/")
@@ -323,7 +323,8 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
-    "loggers": {"django.server": {"level": "WARNING"}},
+    # Django brings a handler of its own, which would write every line twice.
+    "loggers": {"django": {"handlers": []}, "django.server": {"level": "WARNING"}},
 }
 
 UNFOLD = {

@@ -1,0 +1,30 @@
+"""ASGI entry: the gateway's lane and Django in one process on one port."""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+_django = get_asgi_application()
+
+from gateway.lane import Lane, takes  # noqa: E402  # the apps must be loaded first
+
+_lane = Lane()
+
+
+async def application(
+    scope: dict[str, Any],
+    receive: Callable[[], Awaitable[dict[str, Any]]],
+    send: Callable[[dict[str, Any]], Awaitable[None]],
+) -> None:
+    """The gateway's hot verbs go to the lane, everything else to Django."""
+    if scope["type"] == "http" and takes(scope):
+        await _lane(scope, receive, send)
+    elif scope["type"] != "lifespan":
+        await _django(scope, receive, send)
+    else:
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,210 @@
+"""What the gateway sends, checked and typed, before anything is asked or written. Pure but for the credentials' hash."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.utils.translation import gettext_lazy as _
+
+from accounts import secrets
+from billing.catalog.normalise import normalise
+from billing.catalog.usage import Usage, parse_usage
+from billing.errors import BadRequest, InvalidRequest, InvalidUsage
+from config.middleware import clean_trace_id
+
+KINDS = frozenset({"call", "image", "video", "batch"})
+BILLING_MODES = frozenset({"payg", "subscription"})
+MAX_BATCH = 1000
+_TEXT_LIMITS = {"request_id": 200, "model": 120, "channel": 60, "fingerprint": 128}
+_FIELD_NAME = re.compile(r"[0-9A-Za-z_.:\-\[\]]{1,120}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call that asks to be authorised, or reports itself: who, what, and on which terms."""
+
+    request_id: str
+    key_hash: bytes | None
+    account_id: UUID | None
+    billing_mode: str
+    model: str
+    channel: str | None
+    estimate: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    trace_id: str
+    kind: str = "call"
+    digest: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What a finished call used."""
+
+    usage: Usage
+    upstream_status: int | None
+    latency_ms: int | None
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The body as an object. Raises BadRequest."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise BadRequest(_("The body is not JSON.")) from None
+    if not isinstance(found, dict):
+        raise BadRequest(_("The body must be a JSON object."))
+    return found
+
+
+def items_of(body: Mapping[str, Any], name: str) -> list[Any]:
+    """The list under `name`, of 1 to 1,000 items."""
+    found = body.get(name)
+    if not isinstance(found, list) or not found:
+        raise InvalidRequest(_("%(field)s must be a list with at least one item."), field=name)
+    if len(found) > MAX_BATCH:
+        raise InvalidRequest(_("%(field)s takes at most 1,000 items."), field=name)
+    return found
+
+
+def call_of(body: Any) -> Call:
+    """An authorization's body. Raises InvalidRequest naming the field."""
+    if not isinstance(body, dict):
+        raise InvalidRequest(_("%(field)s must be an object."), field="body")
+    key_hash, account_id, mode = _who(body)
+    estimate = body.get("estimate")
+    if estimate is None:
+        estimate = {}
+    if not isinstance(estimate, dict):
+        raise InvalidRequest(_("%(field)s must be an object."), field="estimate")
+    kind = body.get("kind", "call")
+    if kind not in KINDS:
+        raise InvalidRequest(_("%(field)s must be call, image, video or batch."), field="kind")
+    request_id, model = _text(body, "request_id", required=True), _text(body, "model", required=True)
+    channel, fingerprint = _text(body, "channel") or None, _text(body, "fingerprint")
+    fields = _fields(body)
+    told = [key_hash and key_hash.hex(), account_id and str(account_id), mode, model, channel, estimate, fields, fingerprint, kind]
+    try:
+        digest = hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).digest()
+    except (orjson.JSONEncodeError, TypeError):
+        raise InvalidRequest(_("%(field)s has a value that cannot be read."), field="estimate") from None
+    return Call(
+        request_id=request_id,
+        key_hash=key_hash,
+        account_id=account_id,
+        billing_mode=mode,
+        model=model,
+        channel=channel,
+        estimate=estimate,
+        fields=fields,
+        fingerprint=fingerprint,
+        trace_id=clean_trace_id(_text(body, "trace_id", limit=64)),
+        kind=kind,
+        digest=digest,
+    )
+
+
+def used_of(body: Any) -> Used:
+    """A capture's body: canonical usage, or the provider's own object with its format."""
+    if not isinstance(body, dict):
+        raise InvalidRequest(_("%(field)s must be an object."), field="body")
+    return Used(
+        usage=usage_of(body),
+        upstream_status=_whole(body, "upstream_status", 999),
+        latency_ms=_whole(body, "latency_ms", 2_000_000_000),
+    )
+
+
+def usage_of(body: Mapping[str, Any]) -> Usage:
+    """`usage`, or `provider_usage` with `format`; one of them."""
+    usage, provider = body.get("usage"), body.get("provider_usage")
+    if (usage is None) == (provider is None):
+        raise InvalidUsage(_("Send either usage, or provider_usage with its format."), field="usage")
+    if usage is not None:
+        if not isinstance(usage, dict):
+            raise InvalidUsage(_("%(field)s must be an object."), field="usage")
+        return parse_usage(usage)
+    if not isinstance(provider, dict):
+        raise InvalidUsage(_("%(field)s must be an object."), field="provider_usage")
+    return normalise(str(body.get("format", "")), provider)
+
+
+def moment_of(body: Mapping[str, Any], name: str, *, now: datetime) -> datetime:
+    """An RFC 3339 time with an offset, not in the future and at most 35 days back; absent: now."""
+    text = body.get(name)
+    if text is None:
+        return now
+    try:
+        found = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise InvalidRequest(_("%(field)s must be a time such as 2026-11-22T12:00:00Z."), field=name) from None
+    if found.tzinfo is None:
+        raise InvalidRequest(_("%(field)s must say its time zone."), field=name)
+    if not now - timedelta(days=35) <= found <= now + timedelta(minutes=5):
+        raise InvalidRequest(_("%(field)s lies too far back or in the future."), field=name)
+    return min(found, now)
+
+
+def reason_of(body: Mapping[str, Any]) -> str:
+    """Why a hold is released; free text of up to 200 characters."""
+    return _text(body, "reason", limit=200)
+
+
+def _who(body: Mapping[str, Any]) -> tuple[bytes | None, UUID | None, str]:
+    key, account = body.get("api_key"), body.get("account")
+    if (key is None) == (account is None):
+        raise InvalidRequest(_("Send either api_key, or account with billing_mode."), field="api_key")
+    if key is not None:
+        text = key if isinstance(key, str) else ""
+        # A key that cannot be ours is looked up like any other, so that the answer gives no hint.
+        return secrets.digest(text) if secrets.is_well_formed(text) else b"\0" * 32, None, "payg"
+    mode = body.get("billing_mode", "payg")
+    if mode not in BILLING_MODES:
+        raise InvalidRequest(_("%(field)s must be subscription or payg."), field="billing_mode")
+    try:
+        return None, UUID(account), mode
+    except (TypeError, ValueError, AttributeError):
+        raise InvalidRequest(_("%(field)s must be a UUID."), field="account") from None
+
+
+def _text(body: Mapping[str, Any], name: str, *, required: bool = False, limit: int | None = None) -> str:
+    found = body.get(name)
+    if found is None and not required:
+        return ""
+    if not isinstance(found, str) or (required and not found.strip()):
+        raise InvalidRequest(_("%(field)s must be a text."), field=name)
+    if len(found) > (limit or _TEXT_LIMITS[name]):
+        raise InvalidRequest(_("%(field)s is too long."), field=name)
+    if "\0" in found:
+        raise InvalidRequest(_("%(field)s has a character that cannot be kept."), field=name)
+    return found
+
+
+def _fields(body: Mapping[str, Any]) -> dict[str, Any]:
+    found = body.get("fields")
+    if found is None:
+        return {}
+    if not isinstance(found, dict) or len(found) > 64:
+        raise InvalidRequest(_("%(field)s must be an object with at most 64 entries."), field="fields")
+    for name, value in found.items():
+        if not _FIELD_NAME.fullmatch(name):
+            raise InvalidRequest(_("%(field)s has a name that cannot be used."), field="fields")
+        if not isinstance(value, str | int | bool | float | None) or (isinstance(value, str) and ("\0" in value or len(value) > 200)):
+            raise InvalidRequest(_("%(field)s must be a short text, a number or a truth value."), field=f"fields.{name}")
+    return found
+
+
+def _whole(body: Mapping[str, Any], name: str, most: int) -> int | None:
+    found = body.get(name)
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found <= most:
+        raise InvalidRequest(_("%(field)s must be a whole number that is not negative."), field=name)
+    return found

@@ -1,0 +1,79 @@
+"""Usage without a hold: calls that were made before Meterhall heard of them (03-http-api 3.4)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from billing import errors
+from billing.catalog.book import current_book
+from billing.catalog.plans import field_name
+from billing.errors import BillingError
+from billing.metering import usage
+from config.problems import plain
+from gateway import parsing
+from gateway.admission import callers_of
+
+
+def record(events: list[Any], *, now: datetime) -> list[dict[str, Any]]:
+    """Charge each event once; one bad event rejects only itself. The answers stand in the events' order."""
+    found: list[dict[str, Any]] = [{} for _ in events]
+    parsed: list[tuple[int, parsing.Call, parsing.Used, datetime]] = []
+    for place, event in enumerate(events):
+        name = event.get("request_id") if isinstance(event, dict) else None
+        try:
+            call = parsing.call_of(event)
+            parsed.append((place, call, parsing.used_of(event), parsing.moment_of(event, "occurred_at", now=now)))
+        except BillingError as refusal:
+            found[place] = _rejected(name if isinstance(name, str) else None, refusal)
+
+    callers = callers_of([call for _, call, _, _ in parsed])
+    book = current_book()
+    told: list[usage.Report] = []
+    places: list[int] = []
+    for place, call, used, at in parsed:
+        try:
+            caller = callers.get(call.key_hash or call.account_id)  # type: ignore[arg-type]
+            if caller is None:
+                raise errors.InvalidCredential if call.key_hash else errors.NotFound
+            priced = book.priced(call.model, call.channel, at)
+        except BillingError as refusal:
+            found[place] = _rejected(call.request_id, refusal)
+            continue
+        places.append(place)
+        told.append(
+            usage.Report(
+                account_id=caller.account_id,
+                api_key_id=caller.key_id,
+                request_id=call.request_id,
+                model_id=priced.model.id,
+                channel_id=priced.channel.id,
+                price_version_id=priced.price.version_id,
+                channel_discount=priced.channel.discount,
+                user_discount=caller.user_discount,
+                fields={n: v for n, v in call.fields.items() if field_name(n) in priced.plan.multipliers},
+                usage=used.usage,
+                occurred_at=at,
+                trace_id=call.trace_id,
+                fingerprint=call.fingerprint,
+                upstream_status=used.upstream_status,
+                latency_ms=used.latency_ms,
+            )
+        )
+    for place, report, answer in zip(places, told, usage.report(told, now=now), strict=True):
+        if isinstance(answer, BillingError):
+            found[place] = _rejected(report.request_id, answer)
+        else:
+            found[place] = {
+                "request_id": report.request_id,
+                "status": "duplicate" if answer.repeated else "created",
+                "charge": plain(answer.charge),
+                "code": None,
+            }
+    return found
+
+
+def _rejected(request_id: str | None, refusal: BillingError) -> dict[str, Any]:
+    return {"request_id": request_id, "status": "rejected", "charge": None, "code": refusal.code, "detail": refusal.detail}
+
+
