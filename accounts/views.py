@@ -71,7 +71,9 @@ def switch(request: HttpRequest) -> HttpResponse:
 def profile(request: HttpRequest) -> HttpResponse:
     """Name, language, time zone."""
     user = request.user
-    form = ProfileForm(request.POST or None, instance=user, initial={"locale": user.locale or translation.get_language()})
+    form = ProfileForm(
+        request.POST or None, instance=user, initial={"locale": user.locale or translation.get_language()}
+    )
     if request.method == "POST" and form.is_valid():
         form.save()
         with translation.override(user.locale):
@@ -102,7 +104,11 @@ def security(request: HttpRequest) -> HttpResponse:
 def members(request: HttpRequest) -> HttpResponse:
     """Who belongs to the account in force, and what each role may do."""
     account = current_account(request)
-    rows = Membership.objects.filter(account=account).select_related("user").order_by("created_at", "pk") if account else []
+    rows = (
+        Membership.objects.filter(account=account).select_related("user").order_by("created_at", "pk")
+        if account
+        else []
+    )
     return render(request, "accounts/members.html", {"members": rows, "role_table": _role_table()})
 
 

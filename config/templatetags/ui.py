@@ -27,6 +27,7 @@ from config import clock
 register = template.Library()
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
+CENT = Decimal("0.01")
 
 
 # --- Numbers ------------------------------------------------------------------------------------------------------
@@ -71,6 +72,14 @@ def money_text(value: Any, *, least: int = 2, most: int = 2, sign: str = "$") ->
     return f"{minus}{sign}{shown}"
 
 
+def call_text(value: Any) -> str:
+    """Whole cents with two places, everything finer with six, so that a column of charges lines up."""
+    amount = _decimal(value)
+    return (
+        money_text(value) if amount is None or amount == amount.quantize(CENT) else money_text(value, least=6, most=6)
+    )
+
+
 def _amount_html(value: Any, text: str, places: int, unit: str) -> str:
     """The text with the exact value on hover, where the text rounds."""
     amount = _decimal(value)
@@ -89,8 +98,8 @@ def usd(value: Any) -> str:
 
 @register.filter
 def usd6(value: Any) -> str:
-    """What a call is charged: two to six places, the exact value on hover when it has more."""
-    return _amount_html(value, money_text(value, most=6), 6, "$")
+    """What a call is charged: six places (two for whole cents), the exact value on hover when it has more."""
+    return _amount_html(value, call_text(value), 6, "$")
 
 
 @register.filter
@@ -102,7 +111,19 @@ def usd_text(value: Any) -> str:
 @register.filter
 def usd6_text(value: Any) -> str:
     """`usd6` as plain text, for attributes and blocktranslate."""
-    return money_text(value, most=6)
+    return call_text(value)
+
+
+@register.filter
+def price(value: Any) -> str:
+    """A unit price: at least two places, as many more as it needs up to ten: `$3.00`, `$0.0125`."""
+    return _amount_html(value, money_text(value, most=10), 10, "$")
+
+
+@register.filter
+def price_text(value: Any) -> str:
+    """`price` as plain text."""
+    return money_text(value, most=10)
 
 
 @register.filter
@@ -117,7 +138,7 @@ def usd_signed(value: Any) -> str:
 def usd6_signed(value: Any) -> str:
     """A movement of a call: `−$0.054264`, with the exact value on hover."""
     amount = _decimal(value)
-    text = money_text(value, most=6)
+    text = call_text(value)
     return _amount_html(value, f"+{text}" if amount and amount > 0 else text, 6, "$")
 
 
@@ -229,6 +250,26 @@ def masked(credential: Any) -> str:
     """`sk-pg-v1-…9f3a`, from a key or its masked text."""
     text = getattr(credential, "masked", credential)
     return format_html('<code class="key-mask">{}</code>', text) if text else NOTHING
+
+
+_VENDORS = {
+    "ai21": "AI21",
+    "bytedance": "ByteDance",
+    "deepseek": "DeepSeek",
+    "minimax": "MiniMax",
+    "mistralai": "Mistral",
+    "moonshotai": "Moonshot AI",
+    "nanobanana": "NanoBanana",
+    "openai": "OpenAI",
+    "x-ai": "xAI",
+    "z-ai": "Z.ai",
+}
+
+
+@register.filter
+def vendor_name(slug: Any) -> str:
+    """A vendor as it writes itself."""
+    return _VENDORS.get(str(slug), str(slug).replace("-", " ").title())
 
 
 @register.simple_tag

@@ -30,7 +30,9 @@ WIDTHS = {"wide": (1440, 900), "narrow": (390, 844)}
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paths", nargs="+", help="paths or addresses; `/keys#name` waits for nothing but names the file")
+    parser.add_argument(
+        "paths", nargs="+", help="paths or addresses; `/keys#name` waits for nothing but names the file"
+    )
     parser.add_argument("--base", default="http://127.0.0.1:8000")
     parser.add_argument("--out", type=Path, default=Path("test-output/shots"))
     parser.add_argument("--user", default="")
@@ -114,7 +116,10 @@ def shoot(browser: Browser, options: argparse.Namespace) -> int:
             page = context.new_page()
             address = path if "://" in path else f"{options.base}{path}"
             name = path.partition("://")[2] or path
-            target = options.out / f"{name.strip('/').replace('/', '_').replace('?', '_') or 'index'}-{width}-{theme}-{language}.png"
+            target = (
+                options.out
+                / f"{name.strip('/').replace('/', '_').replace('?', '_') or 'index'}-{width}-{theme}-{language}.png"
+            )
             wrong = take(page, address, target, options)
             print(f"{'BAD ' if wrong else 'ok  '} {target}")  # noqa: T201  # a command's output
             for line in dict.fromkeys(wrong):
