@@ -36,6 +36,9 @@ READY_SECONDS = 150
 MARK = "METERHALL_RUN"
 """An environment variable by which every process of one run is found again."""
 
+QUIET = "ignore:No directory at,ignore:You're running the worker with superuser"
+"""Warnings about production that a development copy need not show: collected static files, root in a container."""
+
 
 def main() -> int:
     """Run until told to stop; the exit status is 0 when a person stopped it."""
@@ -63,7 +66,7 @@ def main() -> int:
 
 def commands(folder: Path, host: str, port: int) -> dict[str, list[str]]:
     """The long-running processes of a development copy; `Procfile` has those of production."""
-    celery = [sys.executable, "-m", "celery", "-A", "config"]
+    celery = [sys.executable, "-m", "celery", "-A", "config", "--quiet"]
     schedule = str(folder / "celerybeat-schedule")
     return {
         "web": [
@@ -78,7 +81,7 @@ def commands(folder: Path, host: str, port: int) -> dict[str, list[str]]:
 def _run(services: embedded.Services, folder: Path, host: str, port: int, logins: list[dict[str, str]]) -> int:
     """Web, worker and beat, until a signal."""
     mark = uuid.uuid4().hex
-    environment = {**os.environ, MARK: mark, "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, MARK: mark, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": QUIET}
     manager = Manager()
     for name, command in commands(folder, host, port).items():
         keeper = [sys.executable, str(BASE_DIR / "config" / "keep.py"), str(os.getpid()), name, *command]

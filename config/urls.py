@@ -5,9 +5,11 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from config import mailbox, pages
+from config import health, mailbox, pages
 
 urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
     path("", pages.landing, name="landing"),
     path("overview", pages.overview, name="overview"),
     path("account/", include("accounts.urls")),
