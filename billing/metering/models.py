@@ -112,6 +112,10 @@ class UsageRecord(models.Model):
 
     A record that ends an authorization has its id. `charge_from` is where this record's charge begins within its
     entry's total, so that a reversal knows which grants paid for it.
+
+    A call belongs to the moment at which it was admitted or, when it was reported afterwards, made: lists, filters,
+    days and rollups go by `authorized_at` (C06). `created_at` is when the row was written; only the rollup's
+    watermark goes by it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -146,8 +150,8 @@ class UsageRecord(models.Model):
     fingerprint = models.CharField(_("fingerprint"), max_length=128, blank=True)
     duplicate_of = models.UUIDField(_("duplicate of"), null=True, blank=True)
     trace_id = models.CharField(_("trace ID"), max_length=64)
-    authorized_at = models.DateTimeField(_("authorised"))
-    created_at = models.DateTimeField(_("time"))
+    authorized_at = models.DateTimeField(_("time"))
+    created_at = models.DateTimeField(_("recorded"))
 
     objects: ClassVar[Any] = ScopedQuerySet.as_manager()
 
@@ -162,8 +166,8 @@ class UsageRecord(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["account", "-created_at", "-id"], name="usage_account_time"),
-            models.Index(fields=["account", "model", "-created_at"], name="usage_account_model"),
+            models.Index(fields=["account", "-authorized_at", "-id"], name="usage_account_time"),
+            models.Index(fields=["account", "model", "-authorized_at"], name="usage_account_model"),
             BrinIndex(fields=["created_at"], name="usage_time_brin"),
         ]
 

@@ -245,8 +245,8 @@ class Migration(migrations.Migration):
                 ('fingerprint', models.CharField(blank=True, max_length=128, verbose_name='fingerprint')),
                 ('duplicate_of', models.UUIDField(blank=True, null=True, verbose_name='duplicate of')),
                 ('trace_id', models.CharField(max_length=64, verbose_name='trace ID')),
-                ('authorized_at', models.DateTimeField(verbose_name='authorised')),
-                ('created_at', models.DateTimeField(verbose_name='time')),
+                ('authorized_at', models.DateTimeField(verbose_name='time')),
+                ('created_at', models.DateTimeField(verbose_name='recorded')),
                 ('account', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.account')),
                 ('api_key', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.apikey')),
                 ('authorization', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.authorization')),
@@ -411,11 +411,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='usagerecord',
-            index=models.Index(fields=['account', '-created_at', '-id'], name='usage_account_time'),
+            index=models.Index(fields=['account', '-authorized_at', '-id'], name='usage_account_time'),
         ),
         migrations.AddIndex(
             model_name='usagerecord',
-            index=models.Index(fields=['account', 'model', '-created_at'], name='usage_account_model'),
+            index=models.Index(fields=['account', 'model', '-authorized_at'], name='usage_account_model'),
         ),
         migrations.AddIndex(
             model_name='usagerecord',
