@@ -88,3 +88,9 @@ def test_templates_have_no_inline_scripts_or_styles() -> None:
         text = re.sub(r"\{#.*?#\}|\{% comment %\}.*?\{% endcomment %\}", "", path.read_text(), flags=re.DOTALL)
         offenders += [f"{relative}: {found[0].strip()}" for found in forbidden.finditer(text)]
     assert not offenders
+
+
+def test_every_setting_is_explained_in_the_example_environment() -> None:
+    read = set(re.findall(r'env\.[a-z_]+\(\s*"([A-Z_]+)"', (BASE_DIR / "config" / "settings.py").read_text()))
+    explained = set(re.findall(r"^#?([A-Z_]+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE))
+    assert read - explained == set()
