@@ -44,11 +44,12 @@ ENDPOINTS: list[Endpoint] = []
 def endpoint(
     method: str, path: str, accepts: Mapping[str, params.Field] = params.NOTHING
 ) -> Callable[[Handler], Handler]:
-    """Register a function for `POST /v1/refunds/{refund}`; every endpoint also accepts `expand`."""
+    """Register a function for `POST /v1/refunds/{refund}`; all that answer with an object also accept `expand`."""
+    fields = dict(accepts) if method == "DELETE" else {**accepts, "expand": EXPAND}
 
     def register(handler: Handler) -> Handler:
         pattern = re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path))
-        ENDPOINTS.append(Endpoint(method, path, params.Object({**accepts, "expand": EXPAND}), handler, pattern))
+        ENDPOINTS.append(Endpoint(method, path, params.Object(fields), handler, pattern))
         return handler
 
     return register

@@ -29,7 +29,6 @@ def build(params: Json) -> Json:
         "default_source": None,
         "delinquent": False,
         "description": None,
-        "discount": None,
         "email": None,
         "invoice_prefix": None,
         "invoice_settings": _invoice_settings(None),
