@@ -1,7 +1,7 @@
 """Find the few files that the pages need from the installed npm packages.
 
-The packages' `dist` folders hold tens of megabytes of variants and source maps; hashing and compressing all of them would make
-`collectstatic` slow and publish files that no page asks for. A file that a page needs is named here.
+The packages' `dist` folders hold tens of megabytes of variants and source maps; hashing and compressing all of them
+would make `collectstatic` slow and publish files that no page asks for. A file that a page needs is named here.
 """
 
 from collections.abc import Iterator

@@ -33,7 +33,7 @@
     const table = document.createElement("table");
     const head = table.createTHead().insertRow();
     for (const text of ["", ...spec.series.map((one) => one.name)]) {
-      const cell = document.createElement("th");
+      const cell = document.createElement(text ? "th" : "td");
       cell.textContent = text;
       head.append(cell);
     }
