@@ -3,6 +3,7 @@
 from billing.books.models import CreditGrant, JournalEntry, LedgerAccount, Posting, Wallet
 from billing.catalog.models import CatalogState, Channel, FieldMultiplier, Model, PriceComponent, PriceTier, PriceVersion
 from billing.metering.models import Authorization, RollupState, UsageRecord, UsageRollup
+from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
 
 __all__ = [
     "Authorization",
@@ -10,14 +11,20 @@ __all__ = [
     "Channel",
     "CreditGrant",
     "FieldMultiplier",
+    "FxQuote",
+    "FxRate",
     "JournalEntry",
     "LedgerAccount",
     "Model",
+    "PaymentAttempt",
+    "PaymentCustomer",
+    "PaymentEvent",
     "Posting",
     "PriceComponent",
     "PriceTier",
     "PriceVersion",
     "RollupState",
+    "TopUp",
     "UsageRecord",
     "UsageRollup",
     "Wallet",

@@ -15,6 +15,7 @@ urlpatterns = [
     path("account/", include("accounts.urls")),
     path("accounts/", include("allauth.urls")),
     *([path("dev/mail/", mailbox.inbox, name="mailbox")] if settings.DEBUG else []),
+    path("", include("billing.payments.urls")),
     path(settings.ADMIN_PATH, admin.site.urls),
     *([path("sandbox/", include("sandbox.urls"))] if settings.SANDBOX_ENABLED else []),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),

@@ -1,0 +1,218 @@
+"""Stripe, spoken through its own client at the API version that the installed SDK pins. The only file that imports it.
+
+Silence (`ProcessorUnavailable`) is not a refusal (`ProcessorRefused`): after silence the call may have taken effect,
+and only the same key may be used to ask again (04-payments 4.1).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+import stripe
+from django.conf import settings
+
+from billing.payments.processor import (
+    Attempt,
+    CheckoutRequest,
+    CheckoutStarted,
+    PaymentState,
+    ProcessorRefused,
+    ProcessorUnavailable,
+    Progress,
+    ReceivedEvent,
+    SignatureInvalid,
+    UnknownAtProcessor,
+)
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS: Final = 3.0
+ANSWER_SECONDS: Final = 15.0
+TOLERANCE_SECONDS: Final = 300
+_WAITING_INTENTS: Final = {"processing", "requires_action", "requires_capture", "requires_confirmation"}
+_REFUSED_INTENTS: Final = {"requires_payment_method", "canceled"}
+_LOCALES: Final = {"zh-hans": "zh", "en": "en"}
+
+
+class StripeProcessor:
+    """`PaymentProcessor` over `stripe.StripeClient`."""
+
+    def __init__(self, *, api_key: str, api_base: str = "") -> None:
+        addresses: stripe._base_address.BaseAddresses = {"api": api_base} if api_base else {}
+        self._client = stripe.StripeClient(
+            api_key,
+            base_addresses=addresses,
+            http_client=stripe.RequestsClient(timeout=(CONNECT_SECONDS, ANSWER_SECONDS)),
+            max_network_retries=2,
+        )
+
+    def create_customer(self, *, account_id: str, email: str, idempotency_key: str) -> str:
+        """A customer for one account."""
+        params: stripe.params.CustomerCreateParams = {"metadata": {"account": account_id}}
+        if email:
+            params["email"] = email
+        with _our_errors():
+            found = self._client.v1.customers.create(params, {"idempotency_key": idempotency_key})
+        return found.id
+
+    def start_checkout(self, request: CheckoutRequest) -> CheckoutStarted:
+        """A hosted page for one payment, with the order number wherever Stripe keeps one."""
+        marks = {"order": request.order, "account": request.account_id}
+        with _our_errors():
+            session = self._client.v1.checkout.sessions.create(
+                {
+                    "mode": "payment",
+                    "ui_mode": "hosted_page",
+                    "allowed_payment_method_types": list(request.methods),
+                    "line_items": [
+                        {
+                            "quantity": 1,
+                            "price_data": {
+                                "currency": request.currency.lower(),
+                                "unit_amount": request.amount_minor,
+                                "product_data": {"name": request.description},
+                            },
+                        }
+                    ],
+                    "client_reference_id": request.order,
+                    "metadata": marks,
+                    "payment_intent_data": {"metadata": marks, "description": request.order},
+                    "customer": request.customer_id,
+                    "success_url": request.success_url,
+                    "cancel_url": request.cancel_url,
+                    "expires_at": int(request.expires_at.timestamp()),
+                    "locale": _LOCALES.get(request.locale, "auto"),
+                },
+                {"idempotency_key": request.idempotency_key},
+            )
+        return CheckoutStarted(session.id, session.url or "", datetime.fromtimestamp(session.expires_at, UTC))
+
+    def checkout(self, session_id: str) -> PaymentState:
+        """The session, its payment and every attempt to pay it, as they are now."""
+        with _our_errors():
+            session = self._client.v1.checkout.sessions.retrieve(
+                session_id, {"expand": ["payment_intent.latest_charge"]}
+            )
+            intent = session.payment_intent if isinstance(session.payment_intent, stripe.PaymentIntent) else None
+            attempts = self._attempts(intent) if intent else ()
+        status, payment_status = str(session.status), str(session.payment_status)
+        metadata = session.metadata.to_dict() if session.metadata else {}
+        return PaymentState(
+            session_id=session.id,
+            order=session.client_reference_id or str(metadata.get("order", "")),
+            progress=_progress(status, payment_status, str(intent.status) if intent else ""),
+            amount_minor=session.amount_total,
+            received_minor=intent.amount_received if intent else None,
+            currency=(session.currency or "").upper(),
+            livemode=session.livemode,
+            url=session.url or "",
+            payment_intent_id=intent.id if intent else "",
+            statuses="/".join(filter(None, (status, payment_status, str(intent.status) if intent else ""))),
+            attempts=attempts,
+        )
+
+    def _attempts(self, intent: stripe.PaymentIntent) -> tuple[Attempt, ...]:
+        """Declines too, also those before a success: only the list of charges remembers them all."""
+        charges = self._client.v1.charges.list({"payment_intent": intent.id, "limit": 100})
+        found = sorted((_attempt(charge) for charge in charges.data), key=lambda attempt: attempt.at)
+        error = intent.last_payment_error
+        if error and not error.charge:  # refused before there was a charge, by 3-D Secure for one
+            code = str(error.code or "")
+            at = found[-1].at if found else datetime.fromtimestamp(intent.created, UTC)
+            found.append(Attempt(f"{intent.id}:{code}", at, "failed", code, str(error.decline_code or "")))
+        return tuple(found)
+
+
+def _progress(status: str, payment_status: str, intent: str) -> Progress:
+    """Every enum of Stripe's is open: what is not named here is UNKNOWN."""
+    if payment_status not in {"paid", "unpaid"} or status not in {"open", "complete", "expired"}:
+        return Progress.UNKNOWN
+    if payment_status == "paid" or intent == "succeeded":
+        return Progress.PAID
+    if status == "expired":
+        return Progress.EXPIRED
+    if status == "open":
+        return Progress.PROCESSING if intent == "processing" else Progress.OPEN
+    if intent in _WAITING_INTENTS:
+        return Progress.PROCESSING
+    return Progress.FAILED if intent in _REFUSED_INTENTS else Progress.UNKNOWN
+
+
+def _attempt(charge: stripe.Charge) -> Attempt:
+    outcome, card = charge.outcome, None
+    if charge.payment_method_details and charge.payment_method_details.type == "card":
+        card = charge.payment_method_details.card
+    failed = charge.status == "failed"
+    blocked = failed and outcome is not None and outcome.type == "blocked"
+    reason = (outcome.reason or "") if outcome else ""
+    rule = outcome.rule if outcome and "rule" in outcome else None
+    return Attempt(
+        reference=charge.id,
+        at=datetime.fromtimestamp(charge.created, UTC),
+        outcome=charge.status if charge.status in {"succeeded", "pending", "failed"} else "pending",
+        code=charge.failure_code or "",
+        decline_code=reason if failed and not blocked else "",
+        blocked=blocked,
+        risk=reason if blocked or reason == "elevated_risk_level" else "",
+        rule=rule if isinstance(rule, str) else (f"{rule.id} {rule.predicate}" if rule else ""),
+        brand=(card.brand or "") if card else "",
+        last_four=(card.last4 or "") if card else "",
+    )
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    try:
+        yield
+    except (stripe.AuthenticationError, stripe.PermissionError) as wrong_key:
+        log.error("Stripe does not accept STRIPE_SECRET_KEY: %s", wrong_key.code or type(wrong_key).__name__)
+        raise ProcessorUnavailable from wrong_key
+    except (stripe.APIConnectionError, stripe.RateLimitError) as silence:
+        raise ProcessorUnavailable from silence
+    except stripe.StripeError as error:
+        if error.http_status is None or error.http_status >= 500 or error.http_status in {409, 429}:
+            raise ProcessorUnavailable from error
+        if error.http_status == 404:
+            raise UnknownAtProcessor from error
+        log.warning("Stripe refused a request (%s): %s", error.request_id, error.user_message)
+        raise ProcessorRefused(provider_code=str(error.code or type(error).__name__)) from error
+
+
+def read_event(payload: bytes, header: str, secrets: Sequence[str]) -> ReceivedEvent:
+    """The event in a webhook's raw body, if it was signed with one of the secrets in the last five minutes."""
+    for secret in secrets:
+        try:
+            stripe.Webhook.construct_event(payload, header, secret, TOLERANCE_SECONDS, api_key="unused")
+        except stripe.SignatureVerificationError:
+            continue
+        except (ValueError, TypeError, AttributeError) as broken:
+            raise SignatureInvalid from broken
+        body: dict[str, Any] = json.loads(payload)
+        subject = (body.get("data") or {}).get("object")
+        return ReceivedEvent(
+            event_id=str(body.get("id") or ""),
+            type=str(body.get("type") or ""),
+            api_version=str(body.get("api_version") or ""),
+            livemode=bool(body.get("livemode")),
+            object_id=str(subject.get("id", "")) if isinstance(subject, dict) else "",
+            body=body,
+        )
+    raise SignatureInvalid
+
+
+@lru_cache(maxsize=4)
+def _processor(api_key: str, api_base: str) -> StripeProcessor:
+    return StripeProcessor(api_key=api_key, api_base=api_base)
+
+
+def get_processor() -> StripeProcessor:
+    """The provider that the settings name. Without a key there is none, and nothing can be paid."""
+    if not settings.STRIPE_SECRET_KEY:
+        raise ProcessorUnavailable
+    return _processor(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_BASE)

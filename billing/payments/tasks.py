@@ -1,0 +1,85 @@
+"""Wake up and try. Each task takes ids and calls one operation; the rows say what is still to be done.
+
+A broker that is down makes work late, never lost: the sweeps find every row that nobody was woken for.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from celery import shared_task
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+from billing.errors import BillingError
+from billing.payments import receipts, topups, webhooks
+from billing.payments.models import TopUp
+from billing.payments.processor import ProcessorUnavailable
+from billing.payments.stripe_processor import get_processor
+from config import clock
+
+log = logging.getLogger(__name__)
+
+
+@shared_task
+def process_event(event_id: int) -> None:
+    """One event out of the inbox."""
+    webhooks.process(event_id, processor=get_processor(), now=clock.now())
+
+
+@shared_task
+def sweep_events() -> None:
+    """Events that were never nudged, or whose worker died, or that are to be tried again."""
+    for event_id in webhooks.claim_due(now=clock.now()):
+        webhooks.process(event_id, processor=get_processor(), now=clock.now())
+
+
+@shared_task
+def sweep_top_ups() -> None:
+    """Ask the provider about every order that has waited too long: paid ones are credited, expired ones end."""
+    for order_id in topups.claim_due(now=clock.now()):
+        try:
+            after(topups.check(order_id, processor=get_processor(), now=clock.now()))
+        except ProcessorUnavailable as silence:
+            log.warning("The payment provider does not answer (%r); the sweep goes on later", silence.__cause__)
+            return
+        except BillingError as refusal:
+            log.error("ALERT top-up %s cannot be settled: %s %s", order_id, refusal.code, refusal.evidence)
+
+
+@shared_task(autoretry_for=(OSError,), retry_backoff=10, retry_jitter=True, max_retries=5)
+def send_receipt(order_id: str) -> None:
+    """The mail about credit, once."""
+    receipts.send(UUID(order_id), now=clock.now())
+
+
+@shared_task
+def sweep_receipts() -> None:
+    """Mails that nobody was woken for."""
+    for order_id in receipts.due(now=clock.now()):
+        try:
+            receipts.send(order_id, now=clock.now())
+        except OSError:
+            log.warning("The receipt of top-up %s could not be mailed", order_id, exc_info=True)
+
+
+def wake(task: Any, *arguments: Any) -> None:
+    """Nudge a task after the commit. Nobody waits for a broker that is away, and nothing fails because of it."""
+    transaction.on_commit(partial(_send, task, arguments))
+
+
+def _send(task: Any, arguments: tuple[Any, ...]) -> None:
+    try:
+        task.delay(*arguments)
+    except (OperationalError, OSError) as away:
+        log.warning("The broker did not take %s: %r; the sweep will find the row", task.name, away)
+
+
+def after(order: TopUp) -> TopUp:
+    """What follows a settled order: its receipt."""
+    if order.credited_at and not order.mailed_at:
+        wake(send_receipt, str(order.pk))
+    return order

@@ -1,0 +1,251 @@
+"""The top-up page, an order's page, and the door at which the provider rings."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from csp.decorators import csp_update
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db import DatabaseError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts.access import current_account, may, role_in
+from accounts.models import Account
+from billing.errors import BadRequest, BillingError, NotFound, PermissionDenied
+from billing.payments import forms, fx, tasks, timeline, topups, webhooks
+from billing.payments.models import PaymentEvent, TopUp
+from billing.payments.processor import SignatureInvalid
+from billing.payments.stripe_processor import get_processor, read_event
+from config import clock
+
+log = logging.getLogger(__name__)
+
+# A browser applies `form-action` to the redirect after the form, too: the provider's page must be named.
+_to_checkout: Any = csp_update({"form-action": ["https://checkout.stripe.com", settings.PUBLIC_URL]})
+ASK_WHILE_POLLING: Final = timedelta(seconds=8)
+CHECK_NOW_EVERY: Final = timedelta(seconds=5)
+
+
+def _account(request: HttpRequest) -> Account:
+    account = current_account(request)
+    if account is None:
+        raise Http404
+    return account
+
+
+def _order(request: HttpRequest, number: str) -> TopUp:
+    """An order of one of the user's accounts; any other is 404."""
+    rows = TopUp.objects.visible_to(request.user).select_related("account", "fx_quote", "grant", "created_by")
+    found: TopUp = get_object_or_404(rows, number=number)
+    return found
+
+
+def _may_pay(request: HttpRequest, account: Account) -> bool:
+    return may(role_in(request.user, account), "pay")
+
+
+@_to_checkout
+@login_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def top_up(request: HttpRequest) -> HttpResponse:
+    """Choose an amount and a method; then on to the provider's page."""
+    account = _account(request)
+    allowed = _may_pay(request, account)
+    if request.method != "POST":
+        form = forms.fresh(request.GET.get("amount", "20")[:40])
+        return _choose(request, account, form, allowed)
+    if not allowed:
+        return _choose(request, account, forms.fresh(), allowed, PermissionDenied(), status=403)
+    # The page named an account; another one may have been put in force in another tab meanwhile (F003).
+    if request.POST.get("account") != str(account.pk):
+        messages.warning(request, _("The account in force has changed. Check which account you want to top up."))
+        return redirect("payments:top_up")
+    form = forms.TopUpForm(request.POST)
+    if not form.is_valid():
+        return _choose(request, account, form, allowed, status=422)
+    try:
+        order = topups.start(
+            account.pk,
+            form.amount,
+            method=form.cleaned_data["method"],
+            client_key=f"form:{form.cleaned_data['token']}",
+            actor=request.user,  # type: ignore[arg-type]  # login_required
+            locale=get_language() or "",
+            processor=get_processor(),
+            now=clock.now(),
+        )
+    except BillingError as refusal:
+        return _choose(request, account, form, allowed, refusal, status=int(refusal.status))
+    return HttpResponseRedirect(order.checkout_url) if order.may_pay else redirect("payments:order", order.number)
+
+
+def _choose(
+    request: HttpRequest,
+    account: Account,
+    form: forms.TopUpForm,
+    allowed: bool,
+    problem: BillingError | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    now = clock.now()
+    rate = fx.current(now=now)
+    last = TopUp.objects.filter(account=account).select_related("fx_quote").order_by("-id").first()
+    recent = TopUp.objects.filter(account=account).select_related("created_by").order_by("-id")[:10]
+    context = {
+        "account": account,
+        "form": form,
+        "allowed": allowed,
+        "problem": problem,
+        "presets": [{"value": p, "cny": fx.to_cny(Decimal(p), rate.rate)} for p in forms.PRESETS],
+        "minimum": settings.TOPUP_MIN_USD,
+        "maximum": settings.TOPUP_MAX_USD,
+        "rate": rate,
+        "locked_minutes": int(fx.LOCKED_FOR.total_seconds() // 60),
+        "last": timeline.shown(last) if last else None,
+        "recent": recent,
+        "first": last is None,
+    }
+    return render(request, "billing/top_up.html", context, status=status)
+
+
+@_to_checkout
+@login_required
+@never_cache
+@require_GET
+def order(request: HttpRequest, number: str) -> HttpResponse:
+    """One order: what happened, why, and what to do. Also the page to which the provider sends the customer back."""
+    found = _order(request, number)
+    session_id = request.GET.get("session_id", "")
+    problem: BillingError | None = None
+    if session_id and found.checkout_session_id and session_id != found.checkout_session_id:
+        raise Http404
+    try:
+        if session_id:  # back from paying: the same door as the webhook, whichever comes first
+            found = tasks.after(
+                topups.settle(found.pk, processor=get_processor(), now=clock.now(), session_id=session_id)
+            )
+        elif "left" in request.GET:
+            found = tasks.after(
+                topups.refresh(
+                    found.pk, processor=get_processor(), now=clock.now(), at_most_every=timedelta(seconds=2)
+                )[0]
+            )
+    except NotFound:
+        raise Http404 from None
+    except BillingError as refusal:
+        problem = refusal
+        log.warning("Top-up %s could not be settled on its page: %s", found.number, refusal.code)
+    return render(request, "billing/top_up_order.html", _context(request, _order(request, number), problem))
+
+
+def _context(request: HttpRequest, found: TopUp, problem: BillingError | None = None) -> dict[str, Any]:
+    return {
+        "order": found,
+        "shown": timeline.shown(found),
+        "attempts": list(found.attempts.order_by("at", "pk")),
+        "cny": fx.to_cny(found.amount_usd, found.fx_quote.rate),
+        "allowed": _may_pay(request, found.account),
+        "other_account": found.account != current_account(request),
+        "problem": problem,
+        "poll": found.status in TopUp.OPEN,
+    }
+
+
+@login_required
+@never_cache
+@require_GET
+def status(request: HttpRequest, number: str) -> HttpResponse:
+    """The part of the order's page that changes; asked for again and again while the outcome is open."""
+    found = _order(request, number)
+    if found.status in TopUp.OPEN and found.checkout_session_id:
+        try:
+            tasks.after(
+                topups.refresh(found.pk, processor=get_processor(), now=clock.now(), at_most_every=ASK_WHILE_POLLING)[0]
+            )
+        except BillingError as refusal:
+            log.warning("Top-up %s could not be settled while polling: %s", found.number, refusal.code)
+    return render(request, "billing/top_up_status.html", _context(request, _order(request, number)))
+
+
+@_to_checkout
+@login_required
+@never_cache
+@require_POST
+def pay(request: HttpRequest, number: str) -> HttpResponse:
+    """On to the provider's page of this order, or, when that is closed, to a new order of the same amount."""
+    found = _order(request, number)
+    if not _may_pay(request, found.account):
+        messages.error(request, str(PermissionDenied()))
+        return redirect("payments:order", number)
+    try:
+        if found.status == TopUp.Status.CREATED:
+            found = topups.open_checkout(found.pk, processor=get_processor(), now=clock.now())
+        elif found.status in (TopUp.Status.FAILED, TopUp.Status.EXPIRED):
+            # The closed order names the new one, so that a second click does not make a second order.
+            found = topups.start(
+                found.account_id,
+                found.amount_usd,
+                method=found.method,
+                client_key=f"again:{found.number}",
+                actor=request.user,  # type: ignore[arg-type]  # login_required
+                locale=get_language() or "",
+                processor=get_processor(),
+                now=clock.now(),
+            )
+    except BillingError as refusal:
+        messages.error(request, str(refusal))
+        return redirect("payments:order", number)
+    return HttpResponseRedirect(found.checkout_url) if found.may_pay else redirect("payments:order", found.number)
+
+
+@login_required
+@require_POST
+def check_now(request: HttpRequest, number: str) -> HttpResponse:
+    """The customer doubts: ask the provider now, at most every few seconds."""
+    found = _order(request, number)
+    try:
+        found, asked = topups.refresh(
+            found.pk, processor=get_processor(), now=clock.now(), at_most_every=CHECK_NOW_EVERY
+        )
+        tasks.after(found)
+    except BillingError as refusal:
+        messages.error(request, str(refusal))
+    else:
+        if asked and found.status in TopUp.OPEN:
+            messages.info(request, _("We asked the payment provider just now: the payment has not arrived yet."))
+        elif not asked and found.status in TopUp.OPEN:
+            messages.info(request, _("We asked the payment provider a moment ago. Please wait a few seconds."))
+    return redirect("payments:order", number)
+
+
+@csrf_exempt
+@require_POST
+def stripe_webhook(request: HttpRequest) -> HttpResponse:
+    """Verify, keep, acknowledge; all work is a task. Without a secret the door does not exist."""
+    secrets = [secret for secret in settings.STRIPE_WEBHOOK_SECRETS if secret]
+    if not secrets:
+        raise Http404
+    try:
+        event = read_event(request.body, request.headers.get("Stripe-Signature", ""), secrets)
+        kept = webhooks.receive(event, now=clock.now())
+    except (SignatureInvalid, BadRequest) as refusal:
+        log.warning("A webhook was refused: %s", refusal.code)
+        return JsonResponse({"received": False, "code": refusal.code}, status=400)
+    except DatabaseError:
+        log.exception("A webhook could not be kept; the provider will send it again")
+        return JsonResponse({"received": False}, status=503, headers={"Retry-After": "30"})
+    if kept.state == PaymentEvent.State.RECEIVED:
+        tasks.wake(tasks.process_event, kept.pk)
+    return JsonResponse({"received": True})

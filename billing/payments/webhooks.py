@@ -1,0 +1,186 @@
+"""The inbox of provider events and the table of who handles them (04-payments 4.2).
+
+An event is a doorbell: kept once, acknowledged, and then the object it names is fetched and what is true now is
+applied. Apps to the right register with `handles`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils.translation import gettext_lazy as _
+
+from accounts import audit
+from accounts.models import User
+from billing.errors import BadRequest, InvalidRequest, InvalidTransition
+from billing.payments.models import PaymentEvent
+from billing.payments.processor import PaymentProcessor, ProcessorUnavailable, ReceivedEvent, UnrecognisedStatus
+
+log = logging.getLogger(__name__)
+
+State = PaymentEvent.State
+SWEEP_AFTER: Final = timedelta(seconds=45)
+"""How long the nudge that follows an event has, before the sweep takes it."""
+LEASE: Final = timedelta(minutes=5)
+BACKOFF: Final = (30, 60, 120, 300, 600, 1800, 3600)
+PARK_AFTER: Final = 8
+# Types that come with what we use and tell us nothing that another type does not. Any other type is flagged.
+QUIET: Final = frozenset(
+    {
+        "balance.available",
+        "charge.captured",
+        "charge.failed",
+        "charge.pending",
+        "charge.succeeded",
+        "charge.updated",
+        "customer.created",
+        "customer.deleted",
+        "customer.updated",
+        "payment_intent.amount_capturable_updated",
+        "payment_intent.created",
+        "payment_intent.requires_action",
+        "payment_method.attached",
+        "payment_method.automatically_updated",
+        "payment_method.detached",
+        "payment_method.updated",
+    }
+)
+
+
+class Handler(Protocol):
+    """Applies what is true now of the event's object; says whether the object was its business."""
+
+    def __call__(self, event: PaymentEvent, *, processor: PaymentProcessor, now: datetime) -> bool: ...
+
+
+_handlers: dict[str, list[Handler]] = defaultdict(list)
+
+
+def handles(*types: str) -> Callable[[Handler], Handler]:
+    """Register a handler for event types; several apps may handle one type, each for its own objects."""
+
+    def register(handler: Handler) -> Handler:
+        for type_ in types:
+            if handler not in _handlers[type_]:
+                _handlers[type_].append(handler)
+        return handler
+
+    return register
+
+
+def receive(event: ReceivedEvent, *, now: datetime) -> PaymentEvent:
+    """Keep a verified event, once. One from the wrong mode is kept apart and never processed."""
+    if not event.event_id or not event.type:
+        raise BadRequest(_("The body is not an event."))
+    strange = event.livemode != settings.STRIPE_LIVEMODE
+    PaymentEvent.objects.bulk_create(
+        [
+            PaymentEvent(
+                provider="stripe",
+                event_id=event.event_id[:120],
+                type=event.type[:100],
+                api_version=event.api_version[:40],
+                livemode=event.livemode,
+                object_id=event.object_id[:160],
+                body=event.body,
+                received_at=now,
+                state=State.QUARANTINED if strange else State.RECEIVED,
+                state_at=now,
+                due_at=now + SWEEP_AFTER,
+                flagged=strange,
+                last_error=f"livemode={event.livemode} at an installation with the other mode" if strange else "",
+            )
+        ],
+        ignore_conflicts=True,
+    )
+    if strange:
+        log.error("ALERT event %s (%s) has livemode=%s and is quarantined", event.event_id, event.type, event.livemode)
+    return PaymentEvent.objects.get(provider="stripe", event_id=event.event_id[:120])
+
+
+def process(event_id: int, *, processor: PaymentProcessor, now: datetime) -> PaymentEvent:
+    """Hand a waiting event to its handlers. Safe to call again, and at once from several places.
+
+    A handler that fails is tried again later; one that keeps failing parks the event for a person. Silence of the
+    provider only delays it.
+    """
+    event = PaymentEvent.objects.get(pk=event_id)
+    if event.state != State.RECEIVED:
+        return event
+    handlers = _handlers.get(event.type, [])
+    try:
+        concerned = [handler(event, processor=processor, now=now) for handler in handlers]
+    except UnrecognisedStatus as unknown:
+        return _close(event, State.IGNORED, now=now, flagged=True, last_error=f"{unknown.title} {unknown.evidence}")
+    except ProcessorUnavailable as silence:
+        return _again(event, repr(silence), now=now, park=False)
+    except Exception as failure:
+        # Whatever it is, the event must stay visible and replayable: no delivery may end in a dead task.
+        log.exception("Event %s (%s) failed", event.event_id, event.type)
+        return _again(event, f"{type(failure).__name__}: {failure}", now=now, park=True)
+    if any(concerned):
+        return _close(event, State.PROCESSED, now=now, flagged=event.flagged)
+    return _close(event, State.IGNORED, now=now, flagged=event.flagged or (event.type not in QUIET))
+
+
+def _close(event: PaymentEvent, state: str, *, now: datetime, flagged: bool, last_error: str = "") -> PaymentEvent:
+    PaymentEvent.objects.filter(pk=event.pk, state=State.RECEIVED).update(
+        state=state, state_at=now, flagged=flagged, last_error=last_error[:500]
+    )
+    event.refresh_from_db()
+    return event
+
+
+def _again(event: PaymentEvent, error: str, *, now: datetime, park: bool) -> PaymentEvent:
+    wait = timedelta(seconds=BACKOFF[min(event.attempts, len(BACKOFF) - 1)])
+    waiting = PaymentEvent.objects.filter(pk=event.pk, state=State.RECEIVED)
+    waiting.update(attempts=F("attempts") + 1, last_error=error[:500], due_at=now + wait)
+    if park and waiting.filter(attempts__gte=PARK_AFTER).update(state=State.PARKED, state_at=now):
+        log.error("ALERT event %s (%s) is parked after %s tries: %s", event.event_id, event.type, PARK_AFTER, error)
+    event.refresh_from_db()
+    return event
+
+
+def claim_due(*, now: datetime, limit: int = 200) -> list[int]:
+    """Events that nobody finished in time; each is claimed for this sweep by moving its next try."""
+    found = []
+    due = (
+        PaymentEvent.objects.filter(state=State.RECEIVED, due_at__lte=now)
+        .order_by("due_at")
+        .values_list("pk", "due_at")
+    )
+    for event_id, due_at in due[:limit]:
+        claimed = PaymentEvent.objects.filter(pk=event_id, state=State.RECEIVED, due_at=due_at)
+        if claimed.update(due_at=now + LEASE):
+            found.append(event_id)
+    return found
+
+
+def replay(event_id: int, *, actor: User, reason: str, now: datetime) -> PaymentEvent:
+    """Put an event back into the inbox, with the reason in the audit (I12). Doing its work again changes nothing."""
+    if not reason.strip():
+        raise InvalidRequest(_("Say why: the reason is kept in the audit."), field="reason")
+    with transaction.atomic():
+        event = PaymentEvent.objects.select_for_update(no_key=True).get(pk=event_id)
+        if State.RECEIVED not in PaymentEvent.NEXT[event.state]:
+            raise InvalidTransition(_("This event cannot be replayed."), event=event.event_id, current=str(event.state))
+        before = {"state": str(event.state), "attempts": event.attempts}
+        event.state, event.state_at, event.attempts, event.due_at = State.RECEIVED, now, 0, now
+        event.save(update_fields=["state", "state_at", "attempts", "due_at"])
+        audit.record(
+            actor=actor,
+            action="event_replay",
+            subject=event,
+            now=now,
+            reason=reason.strip(),
+            before=before,
+            after={"state": str(event.state)},
+        )
+    return event
