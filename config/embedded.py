@@ -29,7 +29,7 @@ import psutil
 from config import embedded_postgres
 from config.embedded_postgres import EmbeddedServiceError
 
-__all__ = ["EmbeddedServiceError", "Services", "data_dir", "running_if_needed", "start", "urls"]
+__all__ = ["EmbeddedServiceError", "Services", "data_dir", "hang_up", "running_if_needed", "start", "urls"]
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
 NOWHERE: Final = "redis://127.0.0.1:1/0"
@@ -182,17 +182,18 @@ def running_if_needed(arguments: list[str]) -> Iterator[None]:
         try:
             yield
         finally:
-            _hang_up()
+            hang_up()
 
 
-def _hang_up() -> None:
+def hang_up() -> None:
     """Close Django's connections before the server goes away under them."""
     from django.db import connections
 
     for connection in connections.all(initialized_only=True):
         connection.close()
-        if getattr(connection, "pool", None):
-            connection.close_pool()  # type: ignore[attr-defined]
+        close_pool = getattr(connection, "close_pool", None)  # PostgreSQL's alone
+        if close_pool is not None:
+            close_pool()
 
 
 def _wanted(*, postgres: bool, redis: bool) -> tuple[str, ...]:

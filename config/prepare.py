@@ -3,11 +3,14 @@
 Prints the demo's logins as JSON; everything for people to read goes to stderr. Repeats change nothing.
 """
 
+import importlib
 import json
 import os
 import sys
 
 import django
+
+from config import embedded
 
 
 def main() -> None:
@@ -25,12 +28,8 @@ def main() -> None:
     logins: list[dict[str, str]] = []
     if settings.DEBUG and "load_demo" in get_commands():
         call_command("load_demo", stdout=sys.stderr)
-        from accounts import demo
-
-        logins = [dict(login) for login in demo.logins()]
-    connection.close()
-    if getattr(connection, "pool", None):
-        connection.close_pool()
+        logins = importlib.import_module("accounts.demo").logins()
+    embedded.hang_up()
     json.dump(logins, sys.stdout)
 
 
