@@ -76,8 +76,8 @@ class Denial(BillingError):
 
     @property
     def members(self) -> dict[str, Any]:
-        receipt = {"limit_source": self.limit_source, "needed": None, "available": None, "resets_at": None, "gates": []}
-        return receipt | self.evidence
+        receipt: dict[str, Any] = {"needed": None, "available": None, "resets_at": None, "gates": []}
+        return {"limit_source": self.limit_source} | receipt | self.evidence
 
 
 # --- 400, 401, 404 -------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.utils.translation import gettext_lazy as _
 
-from billing.catalog.usage import COMPONENTS, INPUT_COMPONENTS, OUTPUT_COMPONENTS, SECOND_PLACES
+from billing.catalog.usage import COMPONENTS, INPUT_COMPONENTS, ITEMS, OUTPUT_COMPONENTS, SECOND_PLACES
 from billing.errors import InvalidPrice
 from billing.money import EXACT
 
@@ -93,12 +93,17 @@ class Rate(NamedTuple):
     multiple: Decimal
     unit_price: Decimal  # for one token, before the multiple
 
+    @property
+    def cost(self) -> Decimal:
+        return EXACT.multiply(self.multiple, self.unit_price)
+
 
 class Prices(NamedTuple):
     """One tier, twice: as whole numbers to compute with, as Decimals to show."""
 
     whole: tuple[int, ...]  # input, output, then for each component what a token of it costs more than its base
     rates: dict[str, Rate]  # "input", "output" and every component
+    table: tuple[tuple[str, Decimal, Decimal, int], ...]  # item, multiple, unit price, whole cost: as usage.counts()
 
 
 class Plan:
@@ -190,12 +195,12 @@ def _compile_tokens(spec: PriceSpec, multipliers: dict[str, dict[str, tuple[int,
         raise InvalidPrice(_("%(field)s: thresholds must differ and be at least 0."), field="tiers")
     steps = [base, *sorted(spec.tiers, key=lambda tier: tier.above_input_tokens)]
     tables = [_rates(spec, step) for step in steps]
-    _free_or_priced(spec, max(rate.multiple * rate.unit_price for rates in tables for rate in rates.values()))
+    _free_or_priced(spec, max(rate.cost for rates in tables for rate in rates.values()))
     places = max(
         LEDGER_PLACES,
-        *(places_of(EXACT.multiply(rate.multiple, rate.unit_price)) for rates in tables for rate in rates.values()),
+        *(places_of(rate.cost) for rates in tables for rate in rates.values()),
     )
-    compiled = [Prices(_whole_prices(rates, places), rates) for rates in tables]
+    compiled = [Prices(_whole_prices(rates, places), rates, _table(rates, places)) for rates in tables]
     tiers = tuple(
         (step.above_input_tokens, prices) for step, prices in reversed(list(zip(steps[1:], compiled[1:], strict=True)))
     )
@@ -232,10 +237,16 @@ def _rates(spec: PriceSpec, step: TierSpec) -> dict[str, Rate]:
 
 
 def _whole_prices(rates: dict[str, Rate], places: int) -> tuple[int, ...]:
-    cost = {item: whole(EXACT.multiply(rate.multiple, rate.unit_price), places) for item, rate in rates.items()}
+    cost = {item: whole(rate.cost, places) for item, rate in rates.items()}
     extra = [cost[item] - cost["input"] for item in INPUT_COMPONENTS]
     extra += [cost[item] - cost["output"] for item in OUTPUT_COMPONENTS]
     return (cost["input"], cost["output"], *extra)
+
+
+def _table(rates: dict[str, Rate], places: int) -> tuple[tuple[str, Decimal, Decimal, int], ...]:
+    return tuple(
+        (item, rates[item].multiple, rates[item].unit_price, whole(rates[item].cost, places)) for item in ITEMS
+    )
 
 
 def _multipliers(spec: PriceSpec) -> dict[str, dict[str, tuple[int, int]]]:

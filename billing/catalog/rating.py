@@ -28,7 +28,6 @@ from billing.catalog.plans import (
     FieldMultiplierSpec,
     Plan,
     PriceSpec,
-    Rate,
     TierSpec,
     compile_plan,
     field_name,
@@ -73,6 +72,8 @@ __all__ = [
 
 MAX_DISCOUNT: Final = Decimal("1.5")  # C20: a factor in (0, 1.5]
 LEDGER_LIMIT: Final = 10**24  # NUMERIC(24,10) in units of 1e-10
+INPUT_ITEMS: Final = frozenset({"input", *INPUT_COMPONENTS})
+OUTPUT_ITEMS: Final = frozenset({"output", *OUTPUT_COMPONENTS})
 
 
 class Line(NamedTuple):
@@ -93,65 +94,36 @@ class AppliedMultiplier(NamedTuple):
     multiplier: Decimal
 
 
-class Sheet:
+class _SheetRow(NamedTuple):
+    plan: Plan
+    usage: Usage
+    exact: int  # the list price, unrounded, in units of 10**-places USD
+    places: int
+    field_multipliers: tuple[AppliedMultiplier, ...]
+    list_units: int  # rounded, in units of 1e-10 USD, as is the charge: for those who add up many
+    charge_units: int
+    channel_discount: Decimal
+    user_discount: Decimal
+
+
+class Sheet(_SheetRow):
     """What a call costs and why. The two sums are ready; the lines are written out when somebody reads them."""
 
-    __slots__ = (
-        "_applied",
-        "_charge",
-        "_exact",
-        "_list",
-        "_places",
-        "channel_discount",
-        "plan",
-        "usage",
-        "user_discount",
-    )
-
-    def __init__(
-        self,
-        plan: Plan,
-        usage: Usage,
-        exact: int,
-        places: int,
-        applied: tuple[AppliedMultiplier, ...],
-        charge: int,
-        channel_discount: Decimal,
-        user_discount: Decimal,
-    ) -> None:
-        self.plan = plan
-        self.usage = usage
-        self._exact = exact  # the list price, unrounded, in units of 10**-places
-        self._places = places
-        self._applied = applied
-        shift = places - LEDGER_PLACES
-        self._list = (exact + _HALF[shift]) // _POWER[shift]
-        self._charge = charge
-        self.channel_discount = channel_discount
-        self.user_discount = user_discount
+    __slots__ = ()
 
     @property
     def charge(self) -> Decimal:
         """What is paid: list price x channel x user, rounded once."""
-        return Decimal(self._charge).scaleb(-LEDGER_PLACES)
+        return LEDGER_QUANTUM * self.charge_units
 
     @property
     def list_price(self) -> Decimal:
         """The price before discounts, rounded for the record. The charge is not computed from it."""
-        return Decimal(self._list).scaleb(-LEDGER_PLACES)
-
-    @property
-    def charge_units(self) -> int:
-        """The charge as a whole number of 1e-10 USD, for those who add up many."""
-        return self._charge
-
-    @property
-    def list_units(self) -> int:
-        return self._list
+        return LEDGER_QUANTUM * self.list_units
 
     @property
     def exact_list_price(self) -> Decimal:
-        return Decimal(self._exact).scaleb(-self._places, context=EXACT)
+        return _decimal(self.exact, self.places)
 
     @property
     def type(self) -> str:
@@ -166,47 +138,40 @@ class Sheet:
         return self.plan.spec.number
 
     @property
-    def field_multipliers(self) -> tuple[AppliedMultiplier, ...]:
-        return self._applied
-
-    @property
     def multiplier(self) -> Decimal:
         """The field multipliers together, after the version's cap (C28)."""
-        return _product(self.plan, self._applied)
+        return _product(self.plan, self.field_multipliers)
 
     @property
     def lines(self) -> tuple[Line, ...]:
         spec, usage, factor = self.plan.spec, self.usage, self.multiplier
         if spec.type != PER_TOKEN:
-            quantity = _units(self.plan, usage)
-            price = spec.price if spec.price is not None else Decimal(0)
-            return (_line(self.plan.unit, self.plan.unit, quantity, Rate(ONE, price), factor),)
-        rates = self.plan.prices_at(usage.input_tokens).rates
-        return tuple(
-            _line(item, "token", Decimal(quantity), rates[item], factor) for item, quantity in usage.parts() if quantity
-        )
+            quantity, price = _units(self.plan, usage), spec.price if spec.price is not None else Decimal(0)
+            amount = EXACT.multiply(EXACT.multiply(quantity, price), factor)
+            return (Line(self.plan.unit, self.plan.unit, quantity, ONE, price, factor, amount),)
+        table = self.plan.prices_at(usage.input_tokens).table
+        places, lines = self.plan.places, []
+        for count, (item, multiple, unit_price, cost) in zip(usage.counts(), table, strict=True):
+            if count:
+                amount = _decimal(count * cost, places)
+                if factor is not ONE:
+                    amount = EXACT.multiply(amount, factor)
+                line = (item, "token", Decimal(count), multiple, unit_price, factor, amount)
+                lines.append(tuple.__new__(Line, line))
+        return tuple(lines)
 
     @property
     def billed_input_tokens(self) -> Decimal:
         """F049's adjusted tokens. Tokens with a price of their own count once."""
-        return self._billed("input", INPUT_COMPONENTS)
+        return _billed(self.lines, INPUT_ITEMS)
 
     @property
     def billed_output_tokens(self) -> Decimal:
-        return self._billed("output", OUTPUT_COMPONENTS)
-
-    def _billed(self, side: str, components: tuple[str, ...]) -> Decimal:
-        if self.type != PER_TOKEN:
-            return Decimal(0)
-        rates = self.plan.prices_at(self.usage.input_tokens).rates
-        wanted = {side, *components}
-        return sum(
-            (rates[item].multiple * quantity for item, quantity in self.usage.parts() if item in wanted), Decimal(0)
-        )
+        return _billed(self.lines, OUTPUT_ITEMS)
 
     def as_dict(self, *, flows: Decimal | None = None) -> dict[str, Any]:
         """The body of a quote (03-http-api 3.4): decimals as strings."""
-        spec = self.plan.spec
+        spec, lines = self.plan.spec, self.lines
         return {
             "model": spec.model,
             "channel": spec.channel,
@@ -223,13 +188,13 @@ class Sheet:
                     "field_multiplier": plain(line.field_multiplier),
                     "amount": plain(line.amount),
                 }
-                for line in self.lines
+                for line in lines
             ],
-            "billed_input_tokens": plain(self.billed_input_tokens),
-            "billed_output_tokens": plain(self.billed_output_tokens),
+            "billed_input_tokens": plain(_billed(lines, INPUT_ITEMS)),
+            "billed_output_tokens": plain(_billed(lines, OUTPUT_ITEMS)),
             "field_multipliers": [
                 {"field": applied.field, "value": applied.value, "multiplier": plain(applied.multiplier)}
-                for applied in self._applied
+                for applied in self.field_multipliers
             ],
             "multiplier": plain(self.multiplier),
             "list_price": text(self.list_price),
@@ -279,12 +244,13 @@ def rate(
         if applied:
             exact, places = _multiplied(plan, applied, exact, places)
 
-    shift = places + factor_places - LEDGER_PLACES
+    shift = places - LEDGER_PLACES
+    listed = (exact + _HALF[shift]) // _POWER[shift]
+    shift += factor_places
     charge = (exact * factor + _HALF[shift]) // _POWER[shift]
-    sheet = Sheet(plan, usage, exact, places, applied, charge, channel_discount, user_discount)
-    if charge >= LEDGER_LIMIT or sheet._list >= LEDGER_LIMIT:
+    if charge >= LEDGER_LIMIT or listed >= LEDGER_LIMIT:
         raise InvalidUsage(_("%(field)s is absurdly large."), field="usage")
-    return sheet
+    return tuple.__new__(Sheet, (plan, usage, exact, places, applied, listed, charge, channel_discount, user_discount))
 
 
 def flows(
@@ -325,8 +291,8 @@ def upper_bound(plan: Plan, estimate: Mapping[str, Any], *, default_max_output_t
     if usage.output_audio_tokens or usage.output_image_tokens or usage.reasoning_tokens:
         return usage
     rates = plan.prices_at(usage.input_tokens).rates
-    dearest = max(OUTPUT_COMPONENTS, key=lambda item: rates[item].multiple * rates[item].unit_price)
-    if rates[dearest].multiple * rates[dearest].unit_price > rates["output"].unit_price:
+    dearest = max(OUTPUT_COMPONENTS, key=lambda item: rates[item].cost)
+    if rates[dearest].cost > rates["output"].unit_price:
         return parse_usage(told | {f"{dearest}_tokens": output})
     return usage
 
@@ -354,6 +320,7 @@ def recompute(body: Mapping[str, Any]) -> tuple[Decimal, Decimal]:
     return exact.quantize(LEDGER_QUANTUM, context=EXACT), charge.quantize(LEDGER_QUANTUM, context=EXACT)
 
 
+@lru_cache(maxsize=4096)  # the same multiples and unit prices are written again and again
 def plain(value: Decimal) -> str:
     """A decimal without exponent and without idle zeros: "6300", "0.1"."""
     return format(value.normalize(EXACT), "f") if value else "0"
@@ -362,6 +329,8 @@ def plain(value: Decimal) -> str:
 # --- pieces ----------------------------------------------------------------------------------------------------------
 
 _POWER: Final = tuple(10**n for n in range(160))
+_QUANTA: Final = tuple(Decimal(1).scaleb(-n) for n in range(160))
+_EXACT_IN_28: Final = 10**28
 _HALF: Final = (0, *(10**n // 2 for n in range(1, 160)))
 
 
@@ -382,7 +351,7 @@ def _missing(name: str) -> InvalidUsage:
 def _units(plan: Plan, usage: Usage) -> Decimal:
     """The quantity that a price by request, second, megapixel or image multiplies (F044, F046-F048, C27)."""
     exact, places = _exact_quantity(plan, usage)
-    return Decimal(exact).scaleb(-places, context=EXACT)
+    return _decimal(exact, places)
 
 
 def _exact_units(plan: Plan, usage: Usage) -> tuple[int, int]:
@@ -457,6 +426,12 @@ def _multiplied(plan: Plan, applied: tuple[AppliedMultiplier, ...], exact: int, 
     return exact * whole(product, more), places + more
 
 
-def _line(item: str, unit: str, quantity: Decimal, rate: Rate, factor: Decimal) -> Line:
-    amount = EXACT.multiply(EXACT.multiply(quantity, rate.multiple), EXACT.multiply(rate.unit_price, factor))
-    return Line(item, unit, quantity, rate.multiple, rate.unit_price, factor, amount)
+def _billed(lines: tuple[Line, ...], items: frozenset[str]) -> Decimal:
+    return sum((line.multiple * line.quantity for line in lines if line.item in items), Decimal(0))
+
+
+def _decimal(units: int, places: int) -> Decimal:
+    """units x 10**-places, exactly. The short way holds as long as the default context's 28 digits do."""
+    if units < _EXACT_IN_28:
+        return _QUANTA[places] * units
+    return Decimal(units).scaleb(-places, context=EXACT)

@@ -6,7 +6,7 @@ A `Usage` that exists is valid: whole, finite, not negative, not absurd, and its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple, Self
 
@@ -18,6 +18,7 @@ from billing.errors import InvalidUsage
 INPUT_COMPONENTS: Final = ("cache", "cache_read", "cache_write_5m", "cache_write_1h", "input_audio", "input_image")
 OUTPUT_COMPONENTS: Final = ("output_audio", "output_image", "reasoning")
 COMPONENTS: Final = INPUT_COMPONENTS + OUTPUT_COMPONENTS
+ITEMS: Final = ("input", *INPUT_COMPONENTS, "output", *OUTPUT_COMPONENTS)
 
 LIMIT: Final = 2**53  # beyond it JSON numbers lose digits on the way; nobody uses so many tokens
 SECOND_PLACES: Final = 9
@@ -51,12 +52,14 @@ class Usage(_Row):
     def __new__(cls, **quantities: Any) -> Self:
         return tuple.__new__(cls, _checked(quantities))
 
-    def parts(self) -> Iterator[tuple[str, int]]:
-        """Each billing item once: plain input, its special tokens, plain output, its special tokens."""
-        yield "input", self[0] - sum(self[2:8])
-        yield from zip(INPUT_COMPONENTS, self[2:8], strict=True)
-        yield "output", self[1] - sum(self[8:11])
-        yield from zip(OUTPUT_COMPONENTS, self[8:11], strict=True)
+    def counts(self) -> tuple[int, ...]:
+        """How many tokens each of ITEMS has; every token is counted once."""
+        i, o, auto, read, w5, w1, ia, ii, oa, oi, re = self[:11]
+        return (i - auto - read - w5 - w1 - ia - ii, auto, read, w5, w1, ia, ii, o - oa - oi - re, oa, oi, re)
+
+    def parts(self) -> dict[str, int]:
+        """The same by name: plain input, its special tokens, plain output, its special tokens."""
+        return dict(zip(ITEMS, self.counts(), strict=True))
 
     @property
     def total_tokens(self) -> int:
@@ -74,7 +77,7 @@ class Usage(_Row):
 
 
 _INDEX: Final = {name: position for position, name in enumerate(_Row._fields)}
-_EMPTY: Final = tuple(_Row())
+_EMPTY: Final[list[Any]] = list(_Row())
 _SECONDS: Final = _INDEX["seconds"]
 
 
@@ -89,30 +92,26 @@ def seconds_ticks(seconds: Decimal) -> int:
 
 
 def _checked(quantities: Mapping[str, Any]) -> list[Any]:
-    if not isinstance(quantities, dict) and not isinstance(quantities, Mapping):
+    """One row of valid quantities. This is walked for every call there is, so the good case stays short."""
+    if type(quantities) is not dict and not isinstance(quantities, Mapping):
         raise InvalidUsage(_("%(field)s must be an object."), field="usage")
-    row = list(_EMPTY)
+    row = _EMPTY[:]
     special = False
     for name, value in quantities.items():
         position = _INDEX.get(name)
         if position is None:
             raise InvalidUsage(_("%(field)s is not a known quantity."), field=str(name)[:64])
-        if position != _SECONDS:
-            if type(value) is not int or not 0 <= value < LIMIT:
-                if value is None:
-                    continue
-                value = _count(name, value)
-            if 1 < position < 11:
-                special = True
-        elif value is None:
-            continue
-        else:
-            value = _seconds(value)
+        if type(value) is not int or not 0 <= value < LIMIT or position == _SECONDS:
+            if value is None:
+                continue
+            value = _seconds(value) if position == _SECONDS else _count(name, value)
         row[position] = value
+        if 1 < position < 11:
+            special = True
     if special:
-        if sum(row[2:8]) > row[0]:
+        if row[2] + row[3] + row[4] + row[5] + row[6] + row[7] > row[0]:
             raise InvalidUsage(_("%(field)s must include its cache, audio and image tokens."), field="input_tokens")
-        if sum(row[8:11]) > row[1]:
+        if row[8] + row[9] + row[10] > row[1]:
             raise InvalidUsage(
                 _("%(field)s must include its reasoning, audio and image tokens."), field="output_tokens"
             )

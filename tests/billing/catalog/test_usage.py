@@ -74,4 +74,4 @@ def test_stored_usage_reads_back_unchanged(counts: list[int], images: int | None
     quantities["output_tokens"] += sum(counts[8:])
     usage = parse_usage(quantities | {"images": images, "seconds": seconds})
     assert parse_usage(usage.as_dict()) == usage
-    assert sum(count for _item, count in usage.parts()) == usage.total_tokens
+    assert sum(usage.parts().values()) == usage.total_tokens
