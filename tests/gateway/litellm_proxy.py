@@ -92,9 +92,9 @@ class Upstream:
         elif to.path.endswith("/messages"):
             self._anthropic(to, body)
         elif to.path.endswith("/embeddings"):
-            usage = {"prompt_tokens": 77, "total_tokens": 77}
             data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]
-            self._json(to, 200, {"object": "list", "model": model, "data": data, "usage": usage})
+            told = {"prompt_tokens": 77, "total_tokens": 77}
+            self._json(to, 200, {"object": "list", "model": model, "data": data, "usage": told})
         elif to.path.endswith("/responses"):
             self._responses(to, body)
         elif body.get("stream"):
@@ -185,6 +185,73 @@ class Upstream:
         to.wfile.flush()
 
 
+class Line:
+    """The wire between the proxy and Meterhall: one address, wherever the test's stack listens; it can be cut."""
+
+    def __init__(self) -> None:
+        self.target: int | None = None
+        self._open: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def lead_to(self, url: str) -> None:
+        self.cut()
+        self.target = int(url.rpartition(":")[2])
+
+    def cut(self) -> None:
+        """Break what is open and let nobody in."""
+        self.target = None
+        for end in list(self._open):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.cut()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.target is None:
+                near.close()
+                continue
+            try:
+                far = socket.create_connection(("127.0.0.1", self.target), timeout=10)
+            except OSError:
+                near.close()
+                continue
+            far.settimeout(None)
+            self._open |= {near, far}
+            thread = threading.Thread(target=self._carry, args=(near, far))
+            self._threads = [other for other in self._threads if other.is_alive()] + [thread]
+            thread.start()
+
+    def _carry(self, near: socket.socket, far: socket.socket) -> None:
+        back = threading.Thread(target=self._pump, args=(far, near))
+        back.start()
+        self._pump(near, far)
+        back.join()
+        for end in (near, far):
+            self._open.discard(end)
+            end.close()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
 class Proxy:
     """`litellm --config …` with our module beside the configuration, as an operator would have it."""
 
@@ -199,7 +266,11 @@ class Proxy:
                 (directory / module.name).symlink_to(module)
         config = {
             "model_list": models,
-            "litellm_settings": {"callbacks": ["meterhall_litellm.meterhall"], "num_retries": 1},
+            "litellm_settings": {
+                "callbacks": ["meterhall_litellm.meterhall"],
+                "num_retries": 1,
+                "fallbacks": [{"test/falls-back": ["test/chat"]}],
+            },
             "router_settings": {"retry_after": 0, "disable_cooldowns": True},
             "general_settings": {"custom_auth": "meterhall_litellm.user_api_key_auth"},
         }
