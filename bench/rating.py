@@ -3,7 +3,8 @@
     python -m bench.rating [--seconds 2] [--rounds 3]
 
 litellm is asked in its own virtual environment (.venv-litellm, or LITELLM_PYTHON); without one its line says so.
-Seconds are of the processor, so that a busy machine disturbs little. Rounds are interleaved and the median of the rounds' ratios is what counts (docs of the goals: at least 20, aim 50).
+Seconds are of the processor, so that a busy machine disturbs little. Rounds are interleaved, and the median of the
+rounds' ratios is what counts: at least 20, aim 50.
 """
 
 from __future__ import annotations
