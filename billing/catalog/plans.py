@@ -98,12 +98,22 @@ class Rate(NamedTuple):
         return EXACT.multiply(self.multiple, self.unit_price)
 
 
+class Row(NamedTuple):
+    """A line's fixed half."""
+
+    item: str
+    multiple: Decimal
+    unit_price: Decimal
+    cost: Decimal  # multiple x unit price
+    short: bool  # short enough that cost x any count is exact in 28 digits
+
+
 class Prices(NamedTuple):
     """One tier, twice: as whole numbers to compute with, as Decimals to show."""
 
     whole: tuple[int, ...]  # input, output, then for each component what a token of it costs more than its base
     rates: dict[str, Rate]  # "input", "output" and every component
-    table: tuple[tuple[str, Decimal, Decimal, int], ...]  # item, multiple, unit price, whole cost: as usage.counts()
+    table: tuple[Row, ...]  # the same in the order of usage.counts(), for writing lines
 
 
 class Plan:
@@ -116,7 +126,7 @@ class Plan:
         "multipliers",
         "places",
         "spec",
-        "step",
+        "table",
         "tiers",
         "token",
         "unit",
@@ -138,12 +148,12 @@ class Plan:
         self.base = base
         self.tiers = tiers  # longest context first
         self.token = base.whole if base is not None else ()
+        self.table = base.table if base is not None else ()
         self.unit = UNITS[spec.type]
         self.unit_price = unit_price
         self.multipliers = multipliers
         self.cap = spec.multiplier_cap
         self.additive = spec.additive
-        self.step = spec.second_step
 
     def prices_at(self, input_tokens: int) -> Prices:
         """The tier that prices a request of this length."""
@@ -200,7 +210,7 @@ def _compile_tokens(spec: PriceSpec, multipliers: dict[str, dict[str, tuple[int,
         LEDGER_PLACES,
         *(places_of(rate.cost) for rates in tables for rate in rates.values()),
     )
-    compiled = [Prices(_whole_prices(rates, places), rates, _table(rates, places)) for rates in tables]
+    compiled = [Prices(_whole_prices(rates, places), rates, _table(rates)) for rates in tables]
     tiers = tuple(
         (step.above_input_tokens, prices) for step, prices in reversed(list(zip(steps[1:], compiled[1:], strict=True)))
     )
@@ -243,9 +253,10 @@ def _whole_prices(rates: dict[str, Rate], places: int) -> tuple[int, ...]:
     return (cost["input"], cost["output"], *extra)
 
 
-def _table(rates: dict[str, Rate], places: int) -> tuple[tuple[str, Decimal, Decimal, int], ...]:
+def _table(rates: dict[str, Rate]) -> tuple[Row, ...]:
     return tuple(
-        (item, rates[item].multiple, rates[item].unit_price, whole(rates[item].cost, places)) for item in ITEMS
+        Row(item, rates[item].multiple, rates[item].unit_price, cost, len(cost.as_tuple().digits) <= 12)
+        for item, cost in ((item, rates[item].cost.normalize(EXACT)) for item in ITEMS)
     )
 
 

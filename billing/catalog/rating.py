@@ -144,20 +144,20 @@ class Sheet(_SheetRow):
 
     @property
     def lines(self) -> tuple[Line, ...]:
-        spec, usage, factor = self.plan.spec, self.usage, self.multiplier
+        spec, usage, factor = self.plan.spec, self.usage, self.multiplier if self.field_multipliers else ONE
         if spec.type != PER_TOKEN:
             quantity, price = _units(self.plan, usage), spec.price if spec.price is not None else Decimal(0)
             amount = EXACT.multiply(EXACT.multiply(quantity, price), factor)
             return (Line(self.plan.unit, self.plan.unit, quantity, ONE, price, factor, amount),)
-        table = self.plan.prices_at(usage.input_tokens).table
-        places, lines = self.plan.places, []
-        for count, (item, multiple, unit_price, cost) in zip(usage.counts(), table, strict=True):
+        table = self.plan.table if not self.plan.tiers else self.plan.prices_at(usage.input_tokens).table
+        lines = []
+        for position, count in enumerate(usage.counts()):
             if count:
-                amount = _decimal(count * cost, places)
+                item, multiple, unit_price, cost, short = table[position]
+                amount = cost * count if short else EXACT.multiply(cost, count)
                 if factor is not ONE:
                     amount = EXACT.multiply(amount, factor)
-                line = (item, "token", Decimal(count), multiple, unit_price, factor, amount)
-                lines.append(tuple.__new__(Line, line))
+                lines.append(tuple.__new__(Line, (item, "token", Decimal(count), multiple, unit_price, factor, amount)))
         return tuple(lines)
 
     @property
