@@ -39,6 +39,10 @@ bench: $(DEV) $(NODE) ## Measure, each figure beside its floor; ARGS names singl
 manage: $(RUNTIME) $(NODE) ## Run manage.py in the same environment: make manage ARGS="verify_books"
 	@exec $(BIN)/python manage.py $(ARGS)
 
+.PHONY: messages
+messages: $(DEV) ## Collect strings to translate (needs GNU gettext) and compile the catalogues
+	@$(BIN)/python manage.py messages $(ARGS)
+
 .PHONY: lock
 lock: $(DEV) ## Pin the newest allowed versions again, with hashes
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.lock

@@ -14,7 +14,7 @@ def portal(request: HttpRequest) -> dict[str, Any]:
 
     def accounts() -> list[Any]:
         current_account(request)
-        return request._accounts  # type: ignore[attr-defined,no-any-return]  # set by current_account
+        return request._accounts  # type: ignore[attr-defined]  # set by current_account
 
     def role() -> str | None:
         account = current_account(request)

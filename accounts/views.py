@@ -1,6 +1,6 @@
 """Pages about oneself: profile, security, members; and the two switches in the header."""
 
-from typing import Any
+from typing import Any, cast
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.access import SESSION_KEY, accounts_of, current_account, may
 from accounts.forms import ProfileForm
-from accounts.models import Membership
+from accounts.models import Membership, User
 
 
 def _back(request: HttpRequest) -> HttpResponseRedirect:
@@ -34,7 +34,7 @@ def _remember_language(response: HttpResponse, code: str) -> None:
         max_age=365 * 24 * 3600,
         secure=settings.LANGUAGE_COOKIE_SECURE,
         httponly=settings.LANGUAGE_COOKIE_HTTPONLY,
-        samesite=settings.LANGUAGE_COOKIE_SAMESITE,
+        samesite="Lax",
     )
 
 
@@ -70,7 +70,7 @@ def switch(request: HttpRequest) -> HttpResponse:
 @login_required
 def profile(request: HttpRequest) -> HttpResponse:
     """Name, language, time zone."""
-    user = request.user
+    user = cast(User, request.user)
     form = ProfileForm(
         request.POST or None, instance=user, initial={"locale": user.locale or translation.get_language()}
     )

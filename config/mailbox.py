@@ -1,9 +1,10 @@
 """The development mailbox: mail is printed, kept as files under DATA_DIR/mail, and readable at /dev/mail/."""
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email import policy
 from email.message import EmailMessage as ParsedMessage
 from email.parser import BytesParser
@@ -17,6 +18,7 @@ from django.core.mail import EmailMessage
 from django.core.mail.backends.console import EmailBackend as ConsoleBackend
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.html import format_html, format_html_join
 from django.views.decorators.http import require_safe
 
 from config import clock
@@ -63,16 +65,31 @@ class Mail:
     sent_at: datetime | None
     text: str
 
+    @property
+    def linked(self) -> str:
+        """The text with its web addresses as links."""
+        pieces = re.split(r"(https?://[^\s<>\"]+)", self.text)
+        link = '<a href="{0}">{0}</a>'
+        return format_html_join("", "{}", ((format_html(link, p) if n % 2 else p,) for n, p in enumerate(pieces)))
+
+
+def _sent_at(header: str) -> datetime | None:
+    """Django writes UTC as `-0000`, which Python reads as a time without a zone."""
+    if not header:
+        return None
+    found = parsedate_to_datetime(header)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
 
 def _read(path: Path) -> Mail:
-    message: ParsedMessage = BytesParser(policy=policy.default).parsebytes(path.read_bytes())  # type: ignore[assignment]
+    message: ParsedMessage = BytesParser(policy=policy.default).parsebytes(path.read_bytes())
     body = message.get_body(preferencelist=("plain", "html"))
     return Mail(
         name=path.stem,
         subject=str(message["subject"] or ""),
         to=str(message["to"] or ""),
         sender=str(message["from"] or ""),
-        sent_at=parsedate_to_datetime(message["date"]) if message["date"] else None,
+        sent_at=_sent_at(str(message["date"] or "")),
         text=body.get_content() if body else "",
     )
 

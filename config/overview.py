@@ -49,7 +49,7 @@ def by_day_and_model(account_id: UUID, now: datetime) -> list[tuple[Any, str, De
     """`(day, model name, charge, calls)` for the last `DAYS` days in UTC: the rollups, then the tail after them."""
     start = datetime.combine((now - timedelta(days=DAYS - 1)).date(), datetime.min.time(), UTC)
     watermark = RollupState.objects.values_list("watermark", flat=True).first()
-    rows = []
+    rows: list[Any] = []
     if watermark is not None:
         rows += (
             UsageRollup.objects.filter(account_id=account_id, day__gte=start.date())
