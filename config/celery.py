@@ -8,9 +8,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("meterhall")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["billing.books", "billing.payments", "billing.metering", "billing.catalog", "sandbox", "gateway", "accounts"])
+app.autodiscover_tasks(["billing.books", "billing.payments", "billing.metering", "billing.catalog", "gateway", "accounts"])
 
 app.conf.beat_schedule = {
+    "metering: usage by day": {"task": "billing.metering.tasks.roll_usage", "schedule": 60.0},
     "payments: events nobody finished": {"task": "billing.payments.tasks.sweep_events", "schedule": 15.0},
     "payments: orders without news": {"task": "billing.payments.tasks.sweep_top_ups", "schedule": 30.0},
     "payments: receipts not mailed": {"task": "billing.payments.tasks.sweep_receipts", "schedule": 60.0},

@@ -6,10 +6,12 @@ the Python door to them.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
+from django.db.models.lookups import GreaterThan
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Account, ApiKey, GatewayToken
@@ -169,6 +171,17 @@ class UsageRecord(models.Model):
             models.Index(fields=["account", "-authorized_at", "-id"], name="usage_account_time"),
             models.Index(fields=["account", "model", "-authorized_at"], name="usage_account_model"),
             BrinIndex(fields=["created_at"], name="usage_time_brin"),
+            # Small ones, for rows that are few: what the rollups' tail and the filter "not charged" look for.
+            models.Index(
+                fields=["account", "created_at"],
+                name="usage_backdated",
+                condition=models.Q(GreaterThan(models.F("created_at") - models.F("authorized_at"), timedelta(hours=1))),
+            ),
+            models.Index(
+                fields=["account", "-authorized_at", "-id"],
+                name="usage_not_charged",
+                condition=models.Q(charge=0, flows=0),
+            ),
         ]
 
     def __str__(self) -> str:
