@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.test import TransactionTestCase
 
 pytest_plugins = ["tests.sandbox.helpers"]
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -92,3 +93,13 @@ def is_loopback(host: str) -> bool:
 def _empty_cache() -> None:
     """Rate limits and other things with a memory start afresh."""
     cache.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_flush() -> Iterator[None]:
+    """Tests that commit are cleaned up after in milliseconds (tests/flush.py)."""
+    from tests.flush import empty_tables
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)
+        yield

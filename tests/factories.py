@@ -30,9 +30,12 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 _numbers = itertools.count(1)
 
 
-def user(email: str = "", **fields: Any) -> User:
-    """A user who can sign in with the password `correct horse battery`."""
-    return User.objects.create_user(email or f"user{next(_numbers)}@example.com", "correct horse battery", **fields)
+PASSWORD = "correct horse battery"  # noqa: S105  # of users that exist for one test
+
+
+def user(email: str = "", *, password: str | None = None, **fields: Any) -> User:
+    """A user; hashing a password takes long, so only a test that signs in by form asks for one."""
+    return User.objects.create_user(email or f"user{next(_numbers)}@example.com", password, **fields)
 
 
 def account(owner: User | None = None, *, now: datetime = NOON, name: str = "") -> Account:

@@ -33,4 +33,6 @@ def serving() -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join(20)
-            connections.close_all()
+            for connection in connections.all(initialized_only=True):
+                connection.close()
+                connection.close_pool()  # so that the database can be dropped

@@ -11,12 +11,17 @@ from tests import live
 from tests.factories import NOON
 
 
-@pytest.fixture
-def live_stack(transactional_db) -> Iterator[str]:
-    """The base URL of the running stack."""
-    tokens.forget()
-    with live.serving() as url:
+@pytest.fixture(scope="session")
+def _server(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> Iterator[str]:
+    with django_db_blocker.unblock(), live.serving() as url:  # type: ignore[attr-defined]
         yield url
+
+
+@pytest.fixture
+def live_stack(transactional_db: None, _server: str) -> str:
+    """The base URL of the running stack; one server serves all tests of a process."""
+    tokens.forget()
+    return _server
 
 
 @pytest.fixture
