@@ -1,12 +1,14 @@
-"""Keep one program running: `python config/keep.py SUPERVISOR_PID NAME PROGRAM ARGUMENT...`.
+"""Keep one program running: `python config/keep.py SUPERVISOR_PID NAME AFTER PROGRAM ARGUMENT...`.
 
 Started by the development supervisor for each of web, worker and beat, and by path, so that it loads nothing of the
 product. A program that ends by itself (or by `kill -9`) starts again, with growing pauses while it keeps failing.
+AFTER is a port that must listen first (0: none), so that web has the processor to itself while it loads.
 SIGTERM, SIGINT, or the end of the supervisor stop the program and all of its children, and nothing is left behind.
 """
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,20 +18,25 @@ from types import FrameType
 PATIENCE = 4.0  # seconds; shorter than honcho's own, which would kill us and not the program
 STEADY_AFTER = 30.0
 LONGEST_PAUSE = 10.0
+LONGEST_WAIT = 30.0
 
 
 class Keeper:
     """The program, its current process, and whether it is meant to run."""
 
-    def __init__(self, supervisor: int, name: str, command: list[str]) -> None:
+    def __init__(self, supervisor: int, name: str, after: int, command: list[str]) -> None:
         self.supervisor = supervisor
         self.name = name
+        self.after = after
         self.command = command
         self.child: subprocess.Popen[bytes] | None = None
         self.stopping = False
 
     def run(self) -> int:
         """Start, wait, start again; returns when asked to stop."""
+        deadline = time.monotonic() + LONGEST_WAIT
+        while self.after and not self.stopping and time.monotonic() < deadline and not _listens(self.after):
+            self._rest(0.2)
         pause = 0.5
         while not self.stopping:
             began = time.monotonic()
@@ -91,9 +98,15 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def main() -> None:
     """Read the command line and keep."""
-    keeper = Keeper(int(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    keeper = Keeper(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4:])
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, keeper.stop)
     sys.exit(keeper.run())

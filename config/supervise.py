@@ -7,6 +7,7 @@ the environment names others); migrate and load the demo; then web, worker and b
 
 import errno
 import fcntl
+import hashlib
 import json
 import multiprocessing
 import os
@@ -27,6 +28,7 @@ from types import FrameType
 from typing import NoReturn
 
 import psutil
+import psycopg
 from honcho.manager import Manager
 
 from config import embedded
@@ -57,7 +59,7 @@ def main() -> int:
                 os.environ["REDIS_URL"] = services.redis_url
             if services.pids:
                 _say(f"Embedded services: {', '.join(f'{name} (pid {pid})' for name, pid in services.pids.items())}")
-            return _run(services, folder, host, port, _prepare())
+            return _run(services, folder, host, port, _prepare(folder, services))
     except embedded.EmbeddedServiceError as refusal:
         sys.exit(str(refusal))
     except KeyboardInterrupt:
@@ -84,7 +86,8 @@ def _run(services: embedded.Services, folder: Path, host: str, port: int, logins
     environment = {**os.environ, MARK: mark, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": QUIET}
     manager = Manager()
     for name, command in commands(folder, host, port).items():
-        keeper = [sys.executable, str(BASE_DIR / "config" / "keep.py"), str(os.getpid()), name, *command]
+        after = "0" if name == "web" else str(port)
+        keeper = [sys.executable, str(BASE_DIR / "config" / "keep.py"), str(os.getpid()), name, after, *command]
         # `exec`, so that honcho's signal reaches the keeper and not a shell before it.
         manager.add_process(name, f"exec {shlex.join(keeper)}", env=environment, cwd=str(BASE_DIR))
     over = threading.Event()
@@ -100,15 +103,48 @@ def _run(services: embedded.Services, folder: Path, host: str, port: int, logins
     return 0 if manager.returncode in {0, 130, 143} else 1
 
 
-def _prepare() -> list[dict[str, str]]:
-    """Migrate and load the demo in a process of their own; gives the demo's logins."""
+def _prepare(folder: Path, services: embedded.Services) -> list[dict[str, str]]:
+    """Migrate and load the demo in a process of their own; gives the demo's logins.
+
+    Loading Django for it takes seconds, so it is left out when neither the source nor the embedded database has
+    changed since the last time. `/readyz` asks the database again in any case.
+    """
+    note = folder / "prepared.json"
+    state = _source_digest() if "postgres" in services.wanted else ""
+    with suppress(OSError, ValueError, KeyError, psycopg.Error):
+        noted = json.loads(note.read_text())
+        if state and noted["source"] == state and noted["migrations"] == _migrations(services):
+            logins: list[dict[str, str]] = noted["logins"]
+            return logins
     done = subprocess.run(
         [sys.executable, "-m", "config.prepare"], cwd=BASE_DIR, stdout=subprocess.PIPE, text=True, check=False
     )
     if done.returncode != 0:
         sys.exit("The database could not be prepared; see above.")
-    logins: list[dict[str, str]] = json.loads(done.stdout or "[]")
+    logins = json.loads(done.stdout or "[]")
+    if state:
+        note.write_text(json.dumps({"source": state, "migrations": _migrations(services), "logins": logins}))
     return logins
+
+
+def _migrations(services: embedded.Services) -> int:
+    """How many migrations the database has seen: an emptied or replaced one has not seen as many."""
+    with psycopg.connect(services.database_url, connect_timeout=5) as connection:
+        row = connection.execute("SELECT count(*) FROM django_migrations").fetchone()
+    return row[0] if row else 0
+
+
+def _source_digest() -> str:
+    """What preparing depends on: our code and data, the installed packages, and whether this is development."""
+    seen = hashlib.sha256(f"{os.environ.get('DEBUG')}|{sys.version}".encode())
+    files = [BASE_DIR / "requirements.lock"]
+    for app in (path.parent for path in BASE_DIR.glob("*/__init__.py")):
+        if app.name not in {"tests", "bench"}:
+            files += [path for path in app.rglob("*") if path.suffix in {".py", ".sql", ".json"}]
+    for path in sorted(files):
+        seen.update(f"{path.relative_to(BASE_DIR)}\0".encode())
+        seen.update(path.read_bytes())
+    return seen.hexdigest()
 
 
 def _greet(host: str, port: int, logins: list[dict[str, str]], over: threading.Event) -> None:

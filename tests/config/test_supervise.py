@@ -61,10 +61,14 @@ class Copy:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def program(self, words: str) -> psutil.Process:
-        """The oldest process whose command line has these words and that is not a keeper."""
-        lines = [(one, " ".join(one.cmdline())) for one in self.family()]
-        found = [one for one, line in lines if words in line and "keep.py" not in line]
-        return min(found, key=psutil.Process.create_time)
+        """The oldest process whose command line has these words and that is not a keeper; waits for it."""
+        deadline = time.monotonic() + 60
+        while True:
+            lines = [(one, " ".join(one.cmdline())) for one in self.family()]
+            if found := [one for one, line in lines if words in line and "keep.py" not in line]:
+                return min(found, key=psutil.Process.create_time)
+            assert time.monotonic() < deadline, f"no {words!r}:\n{self.output}"
+            time.sleep(0.1)
 
     def finish(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
