@@ -69,15 +69,19 @@ class Document:
 
 def read_json(text: str | bytes, *, source: str = "") -> Document:
     """Our own format. Numbers may be written as strings (better) or as JSON numbers, which are read exactly."""
+    return read_document(parse_json(text), source=source)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON with exact numbers; a syntax error names its line."""
     try:
-        body = json.loads(text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_unique)
+        return json.loads(text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_unique)
     except UnicodeDecodeError:
         _refuse("file", _("it is not UTF-8 text"))
     except json.JSONDecodeError as error:
         _refuse(f"line {error.lineno}, column {error.colno}", _("it is not JSON: %(message)s"), message=error.msg)
     except RecursionError:
         _refuse("file", _("it is nested too deeply"))
-    return read_document(body, source=source)
 
 
 def read_document(

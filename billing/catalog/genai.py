@@ -1,8 +1,7 @@
 """The prices of the `genai-prices` package as a catalogue document.
 
-Prices per million tokens become exact prices per thousand. A component becomes a multiple of its base where the ratio
-is short and the same in every context tier, which is how vendors publish it; else it keeps a price of its own. What
-our rate card has no item for (web searches, cached sound) is named in the document's notes, never dropped in silence.
+Prices per million tokens become exact prices per thousand. What our rate card has no item for (web searches, cached
+sound) is named in the document's notes, never dropped in silence.
 """
 
 from __future__ import annotations
@@ -14,14 +13,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from billing.catalog.rating import plain
+from billing.catalog.sources import MULTIPLE_PLACES, token_price
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
-EPOCH: Final = "2026-01-01T00:00:00Z"
-MULTIPLE_DIGITS: Final = 4
 
-COMPONENT_KEYS: Final[dict[str, str]] = {
+ITEM: Final[dict[str, str]] = {
+    "input_mtok": "input",
+    "output_mtok": "output",
     "cache_read_mtok": "cache_read",
     "cache_write_mtok": "cache_write_5m",
     "cache_write_5m_mtok": "cache_write_5m",
@@ -109,47 +109,13 @@ def convert(found: Found, *, on: date | None = None, channel: str = "default") -
     model = found.model
     prices = _prices_on(model, on)
     told: dict[str, Any] = {key: value for key, value in prices.__dict__.items() if value is not None}
-    ignored = sorted(
-        key for key in told if key not in COMPONENT_KEYS and key not in ("input_mtok", "output_mtok", "requests_kcount")
-    )
+    ignored = sorted(key for key in told if key not in ITEM)
     if "input_mtok" not in told:
         return Converted(None, ignored)
-    tables = _tables(told)
-    base, tiers = tables[0], tables[1:]
-    if not any(base[1].values()):
+    tables = _tables({key: told[key] for key in told if key in ITEM})
+    if not any(tables[0][1].values()):
         return Converted(None, [*ignored, "a price of zero"])
-
-    price: dict[str, Any] = {
-        "channel": channel,
-        "type": "per_token",
-        "effective_from": EPOCH,
-        "input_per_1k": _per_1k(base[1]["input_mtok"]),
-        "output_per_1k": _per_1k(base[1].get("output_mtok", Decimal(0))),
-    }
-    multiples, absolutes = {}, {}
-    for key, component in COMPONENT_KEYS.items():
-        if key not in told:
-            continue
-        multiple = _multiple(key, component, tables)
-        if multiple is not None:
-            if multiple != 1 or component != "reasoning":
-                multiples[component] = plain(multiple)
-        else:
-            absolutes[component] = key
-    if multiples:
-        price["multiples"] = multiples
-    if absolutes:
-        price["component_per_1k"] = {name: _per_1k(base[1][key]) for name, key in absolutes.items()}
-    if tiers:
-        price["tiers"] = [
-            {
-                "above_input_tokens": above,
-                "input_per_1k": _per_1k(table["input_mtok"]),
-                "output_per_1k": _per_1k(table.get("output_mtok", Decimal(0))),
-                **({"component_per_1k": {n: _per_1k(table[k]) for n, k in absolutes.items()}} if absolutes else {}),
-            }
-            for above, table in tiers
-        ]
+    price = token_price(tables, channel=channel)
     multipliers = _service_tiers(model, told, on)
     if multipliers:
         price["field_multipliers"] = multipliers
@@ -240,7 +206,7 @@ def _input_price(prices: ModelPrice) -> Decimal:
 
 
 def _tables(told: dict[str, Any]) -> list[tuple[int, dict[str, Decimal]]]:
-    """(threshold, price per million of every key), the base first with the threshold -1."""
+    """(threshold, price per 1K of every item), the base first with the threshold -1."""
     starts = sorted({tier.start for value in told.values() for tier in getattr(value, "tiers", ())})
     tables = []
     for start in [-1, *starts]:
@@ -250,27 +216,9 @@ def _tables(told: dict[str, Any]) -> list[tuple[int, dict[str, Decimal]]]:
             for tier in getattr(value, "tiers", ()):
                 if tier.start <= start:
                     price = tier.price
-            table[key] = Decimal(price)
+            table[ITEM[key]] = Decimal(price).scaleb(-3)
         tables.append((start, table))
     return tables
-
-
-def _multiple(key: str, component: str, tables: list[tuple[int, dict[str, Decimal]]]) -> Decimal | None:
-    side = "output_mtok" if component in ("output_audio", "output_image", "reasoning") else "input_mtok"
-    ratios = set()
-    for _above, table in tables:
-        base = table.get(side)
-        if not base:
-            return None
-        ratio = table[key] / base
-        if ratio != round(ratio, MULTIPLE_DIGITS) or ratio * base != table[key]:
-            return None
-        ratios.add(ratio)
-    return ratios.pop() if len(ratios) == 1 else None
-
-
-def _per_1k(per_million: Decimal) -> str:
-    return plain(per_million.scaleb(-3))
 
 
 def _service_tiers(model: ModelInfo, told: dict[str, Any], on: date | None) -> list[dict[str, str]]:
@@ -281,12 +229,12 @@ def _service_tiers(model: ModelInfo, told: dict[str, Any], on: date | None) -> l
         if set(variant.when) != {"service_tier"} or (on is not None and start is not None and start > on):
             continue
         changed = {key: value for key, value in variant.prices.__dict__.items() if value is not None}
-        priced = {key for key in told if key in COMPONENT_KEYS or key in ("input_mtok", "output_mtok")}
+        priced = {key for key in told if key in ITEM}
         if set(changed) != priced or any(hasattr(value, "tiers") for value in [*changed.values(), *told.values()]):
             continue
         ratios = {changed[key] / told[key] for key in priced if told[key]}
         if len(ratios) == 1:
             ratio = ratios.pop()
-            if ratio == round(ratio, MULTIPLE_DIGITS) and ratio > 0:
+            if ratio == round(ratio, MULTIPLE_PLACES) and ratio > 0:
                 found.setdefault(variant.when["service_tier"], plain(ratio))
     return [{"field": "service_tier", "equals": value, "multiplier": found[value]} for value in sorted(found) if value]

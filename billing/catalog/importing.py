@@ -17,9 +17,9 @@ from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.models import User
-from billing.catalog import genai
+from billing.catalog import genai, litellm_file
 from billing.catalog.book import spec_of
-from billing.catalog.documents import ChannelEntry, Document, ModelEntry, PriceEntry, read_document, read_json
+from billing.catalog.documents import ChannelEntry, Document, PriceEntry, read_document, read_json
 from billing.catalog.models import (
     CatalogState,
     Channel,
@@ -84,7 +84,18 @@ def _read_genai_prices(data: bytes | None, now: datetime, known: Collection[str]
     return read_document(body, source="genai-prices", notes=tuple(notes), only_prices=True)
 
 
-FORMATS: Final[dict[str, Reader]] = {"meterhall": _read_meterhall, "genai-prices": _read_genai_prices}
+def _read_litellm(data: bytes | None, now: datetime, known: Collection[str]) -> Document:
+    if data is None:
+        raise InvalidCatalog(_("This format needs a file."))
+    body, notes = litellm_file.document(data, known=known)
+    return read_document(body, source="litellm", notes=tuple(notes), only_prices=True)
+
+
+FORMATS: Final[dict[str, Reader]] = {
+    "meterhall": _read_meterhall,
+    "litellm": _read_litellm,
+    "genai-prices": _read_genai_prices,
+}
 
 
 def read(data: bytes | None, *, format: str, now: datetime) -> Document:
@@ -110,8 +121,7 @@ def import_catalog(
         channels |= {channel.code: channel for channel in Channel.objects.exclude(code__in=channels)}
         timelines = _timelines()
         models = {model.slug: model for model in Model.objects.all()}
-        for entry in document.models:
-            _put_model(entry, models, document, diff)
+        _put_models(document, models, diff)
         for entry in document.models:
             for code in sorted({price.channel for price in entry.prices}):
                 prices = [price for price in entry.prices if price.channel == code]
@@ -124,6 +134,7 @@ def import_catalog(
                 timeline = timelines.setdefault((entry.slug, code), [])
                 for price in _pending(prices, timeline, now):
                     _put_price(models[entry.slug], channels[code], price, timeline, document.source, diff, now)
+        _write(timelines)
         _list_gone(document, timelines, diff, now)
         if diff.written:
             state.revision += 1
@@ -153,23 +164,25 @@ def _put_channel(entry: ChannelEntry, document: Document, diff: Diff) -> Channel
     return channel
 
 
-def _put_model(entry: ModelEntry, models: dict[str, Model], document: Document, diff: Diff) -> None:
-    wanted = {
-        "name": entry.name,
-        "vendor": entry.vendor,
-        "kind": entry.kind,
-        "description": entry.description,
-        "context_window": entry.context_window,
-        "max_output_tokens": entry.max_output_tokens,
-        "coming_soon": entry.coming_soon,
-        "active": entry.active,
-    }
-    model = models.get(entry.slug)
-    if model is None:
-        models[entry.slug] = Model.objects.create(slug=entry.slug, **wanted)
-        diff.add("new", "model", entry.slug, "" if entry.prices else _("unpriced"))
-    elif not document.only_prices:
-        _update(model, wanted, "model", entry.slug, diff)
+def _put_models(document: Document, models: dict[str, Model], diff: Diff) -> None:
+    new = []
+    for entry in document.models:
+        told = {
+            "name": entry.name,
+            "vendor": entry.vendor,
+            "kind": entry.kind,
+            "description": entry.description,
+            "context_window": entry.context_window,
+            "max_output_tokens": entry.max_output_tokens,
+            "coming_soon": entry.coming_soon,
+            "active": entry.active,
+        }
+        if entry.slug not in models:
+            new.append(Model(slug=entry.slug, **told))
+            diff.add("new", "model", entry.slug, "" if entry.prices else _("unpriced"))
+        elif not document.only_prices:
+            _update(models[entry.slug], told, "model", entry.slug, diff)
+    models |= {model.slug: model for model in Model.objects.bulk_create(new, batch_size=500)}
 
 
 def _update(row: Channel | Model, wanted: dict[str, Any], what: str, key: str, diff: Diff) -> None:
@@ -186,7 +199,16 @@ def _update(row: Channel | Model, wanted: dict[str, Any], what: str, key: str, d
 
 # --- prices ----------------------------------------------------------------------------------------------------------
 
-Timelines = dict[tuple[str, str], list[PriceVersion]]  # by model and channel, oldest version first
+
+@dataclass(slots=True)
+class Edition:
+    """A version's row with its price as plain values; the row may still have to be written."""
+
+    row: PriceVersion
+    spec: PriceSpec
+
+
+Timelines = dict[tuple[str, str], list[Edition]]  # by model and channel, oldest first
 
 
 def _timelines() -> Timelines:
@@ -194,14 +216,12 @@ def _timelines() -> Timelines:
         "components", "tiers", "field_multipliers"
     )
     timelines: Timelines = {}
-    for version in rows.order_by("effective_from"):
-        timelines.setdefault((version.model.slug, version.channel.code), []).append(version)
+    for row in rows.order_by("effective_from"):
+        timelines.setdefault((row.model.slug, row.channel.code), []).append(Edition(row, spec_of(row)))
     return timelines
 
 
-def _pending(
-    prices: list[PriceEntry], timeline: list[PriceVersion], now: datetime
-) -> list[tuple[datetime, PriceEntry]]:
+def _pending(prices: list[PriceEntry], timeline: list[Edition], now: datetime) -> list[tuple[datetime, PriceEntry]]:
     """What is to be in force, and from when. A first price may begin in the past, with all that followed it; where
     prices have been in force, only today's and later ones count, and today's begins no earlier than now."""
     dated = sorted(((price.effective_from, price) for price in prices), key=lambda pair: pair[0])
@@ -215,41 +235,42 @@ def _put_price(
     model: Model,
     channel: Channel,
     pending: tuple[datetime, PriceEntry],
-    timeline: list[PriceVersion],
+    timeline: list[Edition],
     source: str,
     diff: Diff,
     now: datetime,
 ) -> None:
     start, entry = pending
     key = f"{model.slug} @ {channel.code}"
-    while any(version.effective_from == start for version in timeline):
+    while any(edition.row.effective_from == start for edition in timeline):
         start += TICK  # two changes of one instant still follow each other
     before = _in_force(timeline, start)
-    if before is not None and same_price(spec_of(before), entry.spec):
+    if before is not None and same_price(before.spec, entry.spec):
         diff.unchanged += 1
         return
-    after = min((version.effective_from for version in timeline if version.effective_from > start), default=None)
+    after = min((e.row.effective_from for e in timeline if e.row.effective_from > start), default=None)
     if before is not None:
-        before.effective_to = start
-        before.save(update_fields=["effective_to"])
-    version = _create(model, channel, entry.spec, start, after, len(timeline), source, now)
-    timeline.append(version)
-    timeline.sort(key=lambda version: version.effective_from)
+        before.row.effective_to = start
+        if before.row.pk is not None:
+            before.row.save(update_fields=["effective_to"])
+    row = _row(model, channel, entry.spec, start, after, len(timeline), source, now)
+    timeline.append(Edition(row, entry.spec))
+    timeline.sort(key=lambda edition: edition.row.effective_from)
     since = "" if start <= now else f" from {start.isoformat()}"
     if before is None:
         diff.add("new", "price", key, describe(entry.spec) + since)
     else:
-        diff.add("changed", "price", key, f"{describe(spec_of(before))} -> {describe(entry.spec)}{since}")
+        diff.add("changed", "price", key, f"{describe(before.spec)} -> {describe(entry.spec)}{since}")
 
 
-def _in_force(timeline: list[PriceVersion], at: datetime) -> PriceVersion | None:
-    for version in reversed(timeline):
-        if version.effective_from <= at:
-            return version if version.effective_to is None or at < version.effective_to else None
+def _in_force(timeline: list[Edition], at: datetime) -> Edition | None:
+    for edition in reversed(timeline):
+        if edition.row.effective_from <= at:
+            return edition if edition.row.effective_to is None or at < edition.row.effective_to else None
     return None
 
 
-def _create(
+def _row(
     model: Model,
     channel: Channel,
     spec: PriceSpec,
@@ -260,7 +281,7 @@ def _create(
     now: datetime,
 ) -> PriceVersion:
     token = spec.type == PER_TOKEN
-    version = PriceVersion.objects.create(
+    return PriceVersion(
         model=model,
         channel=channel,
         number=numbered + 1,
@@ -278,22 +299,20 @@ def _create(
         source=source,
         created_at=now,
     )
-    PriceComponent.objects.bulk_create(
-        [
-            *(
-                PriceComponent(version=version, component=name, multiple=value)
-                for name, value in spec.multiples.items()
-            ),
-            *(
-                PriceComponent(version=version, component=name, per_1k=value)
-                for name, value in spec.component_per_1k.items()
-            ),
-        ]
-    )
-    PriceTier.objects.bulk_create(
-        [
+
+
+def _write(timelines: Timelines) -> None:
+    """The new editions with all that belongs to them, in a few statements."""
+    new = [edition for timeline in timelines.values() for edition in timeline if edition.row.pk is None]
+    PriceVersion.objects.bulk_create([edition.row for edition in new], batch_size=500)
+    components, tiers, multipliers = [], [], []
+    for edition in new:
+        row, spec = edition.row, edition.spec
+        components += [PriceComponent(version=row, component=k, multiple=v) for k, v in spec.multiples.items()]
+        components += [PriceComponent(version=row, component=k, per_1k=v) for k, v in spec.component_per_1k.items()]
+        tiers += [
             PriceTier(
-                version=version,
+                version=row,
                 above_input_tokens=tier.above_input_tokens,
                 input_per_1k=tier.input_per_1k,
                 output_per_1k=tier.output_per_1k,
@@ -301,14 +320,13 @@ def _create(
             )
             for tier in spec.tiers
         ]
-    )
-    FieldMultiplier.objects.bulk_create(
-        [
-            FieldMultiplier(version=version, field=entry.field, equals=entry.equals, multiplier=entry.multiplier)
+        multipliers += [
+            FieldMultiplier(version=row, field=entry.field, equals=entry.equals, multiplier=entry.multiplier)
             for entry in spec.field_multipliers
         ]
-    )
-    return version
+    PriceComponent.objects.bulk_create(components, batch_size=2000)
+    PriceTier.objects.bulk_create(tiers, batch_size=2000)
+    FieldMultiplier.objects.bulk_create(multipliers, batch_size=2000)
 
 
 def _list_gone(document: Document, timelines: Timelines, diff: Diff, now: datetime) -> None:
@@ -344,12 +362,14 @@ def describe(spec: PriceSpec) -> str:
     """A price in one short line, for the diff."""
     if spec.free:
         return "free"
-    if spec.type != PER_TOKEN:
-        return f"{plain(spec.price)} {spec.type}" if spec.price is not None else spec.type
-    parts = [f"{plain(spec.input_per_1k or NOTHING)}/{plain(spec.output_per_1k or NOTHING)} per 1K"]
+    if spec.type == PER_TOKEN:
+        parts = [f"{plain(spec.input_per_1k or NOTHING)}/{plain(spec.output_per_1k or NOTHING)} per 1K"]
+    else:
+        parts = [f"{plain(spec.price or NOTHING)} {spec.type}"]
     parts += [f"{name} x{plain(value)}" for name, value in sorted(spec.multiples.items())]
     parts += [f"{name} {plain(value)}" for name, value in sorted(spec.component_per_1k.items())]
     parts += [
         f">{tier.above_input_tokens} {plain(tier.input_per_1k)}/{plain(tier.output_per_1k)}" for tier in spec.tiers
     ]
+    parts += [f"{entry.field}={entry.equals} x{plain(entry.multiplier)}" for entry in spec.field_multipliers]
     return " ".join(parts)

@@ -360,3 +360,74 @@ def test_a_bad_row_refuses_its_own_calls_and_nobody_elses(caplog: pytest.LogCapt
         book.priced("bad/price", None, NOON)
     assert book.priced("openai/gpt-5", None, NOON)
     assert "cannot be used" in caplog.text
+
+
+# --- LiteLLM's file --------------------------------------------------------------------------------------------------
+
+LITELLM = {
+    "sample_spec": {"input_cost_per_token": 0.0, "mode": "one of: chat"},
+    "gpt-5": {
+        "litellm_provider": "openai",
+        "mode": "chat",
+        "max_input_tokens": 272000,
+        "max_output_tokens": 128000,
+        "input_cost_per_token": 1.25e-06,
+        "output_cost_per_token": 1e-05,
+        "cache_read_input_token_cost": 1.25e-07,
+        "input_cost_per_token_flex": 6.25e-07,
+        "output_cost_per_token_flex": 5e-06,
+        "cache_read_input_token_cost_flex": 6.25e-08,
+        "input_cost_per_token_priority": 2.5e-06,
+        "search_context_cost_per_query": {"search_context_size_low": 0.01},
+    },
+    "claude-sonnet-4-5": {
+        "litellm_provider": "anthropic",
+        "input_cost_per_token": 3e-06,
+        "output_cost_per_token": 1.5e-05,
+        "cache_creation_input_token_cost": 3.75e-06,
+        "cache_creation_input_token_cost_above_1hr": 6e-06,
+        "cache_read_input_token_cost": 3e-07,
+        "input_cost_per_token_above_200k_tokens": 6e-06,
+        "output_cost_per_token_above_200k_tokens": 2.25e-05,
+        "cache_creation_input_token_cost_above_200k_tokens": 7.5e-06,
+        "cache_creation_input_token_cost_above_1hr_above_200k_tokens": 1.2e-05,
+        "cache_read_input_token_cost_above_200k_tokens": 6e-07,
+    },
+    "dall-e-3": {"mode": "image_generation", "output_cost_per_image": 0.04},
+    "veo": {"mode": "video_generation", "output_cost_per_second": 0.4, "output_cost_per_second_4k": 0.6},
+    "rerank-v3": {"mode": "rerank", "input_cost_per_query": 0.002},
+    "free-model": {"mode": "chat", "input_cost_per_token": 0, "output_cost_per_token": 0},
+    "bad name": {"mode": "chat", "input_cost_per_token": 1e-06},
+    "zero-write": {"input_cost_per_token": 1e-06, "cache_creation_input_token_cost": 0},
+}
+
+
+def test_litellms_file_is_read_exactly(tmp_path: Path) -> None:
+    path = tmp_path / "model_prices.json"
+    path.write_text(json.dumps(LITELLM))
+    bring(catalogue(slug="openai/gpt-5"))
+    out = run(str(path), "--format", "litellm")
+    assert "openai/gpt-5 @ default  0.00125/0.01 per 1K cache_read x0.1 service_tier=flex x0.5" in out
+    assert "claude-sonnet-4-5 @ default  0.003/0.015 per 1K" in out
+    assert ">200000 0.006/0.0225" in out
+    assert "dall-e-3 @ default  0.04 per_image" in out
+    assert "veo @ default  0.4 per_second" in out
+    assert "note     veo: output_cost_per_second_4k has no item in the rate card, ignored" in out
+    assert "rerank-v3 @ default  0.002 per_request" in out
+    assert "note     free-model: no price, left out" in out
+    assert "note     bad name: not a name that we can use, left out" in out
+    assert "0 new, 0 changed" in run(str(path), "--format", "litellm")
+
+    book = load_book()
+    sonnet = book.priced("claude-sonnet-4-5", None, NOON).plan
+    long = Usage(input_tokens=300_000, cache_write_1h_tokens=1000, cache_read_tokens=1000)
+    assert rate(sonnet, long).charge == 298_000 * D("0.000006") + D("0.012") + D("0.0006")
+    zero_write = book.priced("zero-write", None, NOON).plan
+    assert rate(zero_write, Usage(input_tokens=1000, cache_write_5m_tokens=1000)).charge == D("0.001")
+
+
+def test_a_file_that_is_not_litellms_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text("[1]")
+    with pytest.raises(CommandError, match="file: an object of models is expected"):
+        run(str(path), "--format", "litellm")
