@@ -4,11 +4,12 @@ import re
 import shutil
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.core.management.commands import makemessages
 
 from config import catalogues
 
@@ -62,7 +63,7 @@ class Command(BaseCommand):
                 locale = f"{language}_{script.title()}" if script else language
                 (root / locale / "LC_MESSAGES").mkdir(parents=True, exist_ok=True)
                 call_command(
-                    "makemessages",
+                    Collect(),
                     locale=[locale],
                     extensions=["py", "html", "txt"],
                     ignore_patterns=LEFT_OUT,
