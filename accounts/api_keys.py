@@ -1,5 +1,7 @@
 """API keys, management keys and gateway tokens: issue, rotate, disable. The secret is returned once and never kept."""
 
+import ipaddress
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -27,8 +29,9 @@ def issue(
     group: KeyGroup | None = None,
     allowed_models: list[str] | None = None,
     expires_at: datetime | None = None,
+    actor_label: str = "",
 ) -> tuple[ApiKey, str]:
-    """A new key and its secret, which is shown once."""
+    """A new key and its secret, which is shown once. `actor_label` names an actor who is no user, for the audit."""
     secret = secrets.new(PREFIX[ApiKey.Kind(kind)])
     key = ApiKey.objects.create(
         account=account,
@@ -41,12 +44,15 @@ def issue(
         created_by=actor,
         **_fields(secret),
     )
-    audit.record(actor=actor, action="key_issued", subject=key, now=now, after={"name": name, "key": key.masked, "kind": kind})
+    after = {"name": name, "key": key.masked, "kind": kind}
+    audit.record(actor=actor, actor_label=actor_label, action="key_issued", subject=key, now=now, after=after)
     return key, secret.text
 
 
 @transaction.atomic
-def rotate(key_id: UUID, *, now: datetime, actor: User | None, grace: timedelta = timedelta()) -> tuple[ApiKey, str]:
+def rotate(
+    key_id: UUID, *, now: datetime, actor: User | None, grace: timedelta = timedelta(), actor_label: str = ""
+) -> tuple[ApiKey, str]:
     """A successor with the same name, kind, group and models; the old secret stops after `grace`."""
     old = ApiKey.objects.select_for_update(of=("self",)).select_related("account", "group").get(pk=key_id)
     new, text = issue(
@@ -58,6 +64,7 @@ def rotate(key_id: UUID, *, now: datetime, actor: User | None, grace: timedelta 
         group=old.group,
         allowed_models=old.allowed_models,
         expires_at=old.expires_at,
+        actor_label=actor_label,
     )
     new.rotated_from = old
     new.save(update_fields=["rotated_from"])
@@ -66,23 +73,31 @@ def rotate(key_id: UUID, *, now: datetime, actor: User | None, grace: timedelta 
     else:
         old.disabled_at = old.disabled_at or now
     old.save(update_fields=["expires_at", "disabled_at"])
-    audit.record(actor=actor, action="key_rotated", subject=old, now=now, after={"successor": new.masked})
+    after = {"successor": new.masked}
+    audit.record(actor=actor, actor_label=actor_label, action="key_rotated", subject=old, now=now, after=after)
     return new, text
 
 
 @transaction.atomic
-def disable(key_id: UUID, *, now: datetime, actor: User | None, reason: str = "") -> ApiKey:
+def disable(
+    key_id: UUID, *, now: datetime, actor: User | None, reason: str = "", actor_label: str = ""
+) -> ApiKey:
     """Stop a key for good. Repeats change nothing."""
     key = ApiKey.objects.select_for_update(of=("self",)).get(pk=key_id)
     if key.disabled_at is None:
         key.disabled_at = now
         key.save(update_fields=["disabled_at"])
-        audit.record(actor=actor, action="key_disabled", subject=key, now=now, reason=reason, after={"key": key.masked})
+        audit.record(
+            actor=actor, actor_label=actor_label, action="key_disabled", subject=key, now=now, reason=reason,
+            after={"key": key.masked},
+        )  # fmt: skip
     return key
 
 
 @transaction.atomic
-def rename(key_id: UUID, *, name: str, allowed_models: list[str] | None, now: datetime, actor: User | None) -> ApiKey:
+def rename(
+    key_id: UUID, *, name: str, allowed_models: list[str] | None, now: datetime, actor: User | None, actor_label: str = ""
+) -> ApiKey:
     """Change a key's name and the models it may call (None: all)."""
     key = ApiKey.objects.select_for_update(of=("self",)).get(pk=key_id)
     before = {"name": key.name, "allowed_models": key.allowed_models}
@@ -90,7 +105,9 @@ def rename(key_id: UUID, *, name: str, allowed_models: list[str] | None, now: da
     key.save(update_fields=["name", "allowed_models"])
     after = {"name": key.name, "allowed_models": key.allowed_models}
     if before != after:
-        audit.record(actor=actor, action="key_changed", subject=key, now=now, before=before, after=after)
+        audit.record(
+            actor=actor, actor_label=actor_label, action="key_changed", subject=key, now=now, before=before, after=after
+        )
     return key
 
 
@@ -116,6 +133,17 @@ def issue_management_key(
     )
     audit.record(actor=actor, action="management_key_issued", subject=key, now=now, after={"name": name, "role": role})
     return key, secret.text
+
+
+def is_allowed_from(address: str, allowed: Sequence[str]) -> bool:
+    """True when the list of addresses and networks is empty, or holds this address."""
+    if not allowed:
+        return True
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(found in ipaddress.ip_network(entry, strict=False) for entry in allowed)
 
 
 def touch(credential: Credential, *, now: datetime) -> None:

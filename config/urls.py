@@ -18,6 +18,8 @@ urlpatterns = [
     path("", include("billing.payments.urls")),
     path(settings.ADMIN_PATH, admin.site.urls),
     *([path("sandbox/", include("sandbox.urls"))] if settings.SANDBOX_ENABLED else []),
+    path("api/v1/", include("accounts.api_urls")),
+    path("api/v1/", include("billing.api_urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,16 +13,15 @@ import orjson
 from django.utils.translation import gettext_lazy as _
 
 from accounts import secrets
-from billing.catalog.normalise import normalise
-from billing.catalog.usage import Usage, parse_usage
-from billing.errors import BadRequest, InvalidRequest, InvalidUsage
+from billing.catalog.reading import fields_of, usage_of
+from billing.catalog.usage import Usage
+from billing.errors import BadRequest, InvalidRequest
 from config.middleware import clean_trace_id
 
 KINDS = frozenset({"call", "image", "video", "batch"})
 BILLING_MODES = frozenset({"payg", "subscription"})
 MAX_BATCH = 1000
 _TEXT_LIMITS = {"request_id": 200, "model": 120, "channel": 60, "fingerprint": 128}
-_FIELD_NAME = re.compile(r"[0-9A-Za-z_.:\-\[\]]{1,120}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +87,7 @@ def call_of(body: Any) -> Call:
         raise InvalidRequest(_("%(field)s must be call, image, video or batch."), field="kind")
     request_id, model = _text(body, "request_id", required=True), _text(body, "model", required=True)
     channel, fingerprint = _text(body, "channel") or None, _text(body, "fingerprint")
-    fields = _fields(body)
+    fields = fields_of(body)
     told = [key_hash and key_hash.hex(), account_id and str(account_id), mode, model, channel, estimate, fields, fingerprint, kind]
     try:
         digest = hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).digest()
@@ -120,20 +118,6 @@ def used_of(body: Any) -> Used:
         upstream_status=_whole(body, "upstream_status", 999),
         latency_ms=_whole(body, "latency_ms", 2_000_000_000),
     )
-
-
-def usage_of(body: Mapping[str, Any]) -> Usage:
-    """`usage`, or `provider_usage` with `format`; one of them."""
-    usage, provider = body.get("usage"), body.get("provider_usage")
-    if (usage is None) == (provider is None):
-        raise InvalidUsage(_("Send either usage, or provider_usage with its format."), field="usage")
-    if usage is not None:
-        if not isinstance(usage, dict):
-            raise InvalidUsage(_("%(field)s must be an object."), field="usage")
-        return parse_usage(usage)
-    if not isinstance(provider, dict):
-        raise InvalidUsage(_("%(field)s must be an object."), field="provider_usage")
-    return normalise(str(body.get("format", "")), provider)
 
 
 def moment_of(body: Mapping[str, Any], name: str, *, now: datetime) -> datetime:
@@ -184,20 +168,6 @@ def _text(body: Mapping[str, Any], name: str, *, required: bool = False, limit: 
         raise InvalidRequest(_("%(field)s is too long."), field=name)
     if "\0" in found:
         raise InvalidRequest(_("%(field)s has a character that cannot be kept."), field=name)
-    return found
-
-
-def _fields(body: Mapping[str, Any]) -> dict[str, Any]:
-    found = body.get("fields")
-    if found is None:
-        return {}
-    if not isinstance(found, dict) or len(found) > 64:
-        raise InvalidRequest(_("%(field)s must be an object with at most 64 entries."), field="fields")
-    for name, value in found.items():
-        if not _FIELD_NAME.fullmatch(name):
-            raise InvalidRequest(_("%(field)s has a name that cannot be used."), field="fields")
-        if not isinstance(value, str | int | bool | float | None) or (isinstance(value, str) and ("\0" in value or len(value) > 200)):
-            raise InvalidRequest(_("%(field)s must be a short text, a number or a truth value."), field=f"fields.{name}")
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ async def identify(header: str, client: str, loop: asyncio.AbstractEventLoop, ex
         _kept[digest] = (time.monotonic(), known)
     if known is None or (known.expires_at is not None and known.expires_at <= clock.now()):
         raise InvalidCredential
-    if known.allowed_ips and not _allowed(client, known.allowed_ips):
+    if not api_keys.is_allowed_from(client, known.allowed_ips):
         raise IpNotAllowed(limit_source="ip")
     return known.id
 
@@ -63,11 +62,3 @@ def _look_up(digest: bytes) -> Known | None:
         return Known(token.pk, tuple(token.allowed_ips), token.expires_at)
     finally:
         connection.close()
-
-
-def _allowed(client: str, allowed: tuple[str, ...]) -> bool:
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:
-        return False
-    return any(address in ipaddress.ip_network(entry, strict=False) for entry in allowed)

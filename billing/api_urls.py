@@ -1,0 +1,15 @@
+from django.urls import path
+
+from billing.books import api as books
+from billing.catalog import api as catalog
+from billing.metering import api as metering
+
+urlpatterns = [
+    path("balance", books.BalanceView.as_view(), name="api-balance"),
+    path("transactions", books.Transactions.as_view(), name="api-transactions"),
+    path("usage", metering.UsageList.as_view(), name="api-usage"),
+    path("usage/summary", metering.UsageSummary.as_view(), name="api-usage-summary"),
+    path("usage/<uuid:record_id>", metering.UsageDetail.as_view(), name="api-usage-record"),
+    path("models", catalog.Models.as_view(), name="api-models"),
+    path("quotes", catalog.Quotes.as_view(), name="api-quotes"),
+]

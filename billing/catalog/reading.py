@@ -1,0 +1,44 @@
+"""A call's usage and fields as the gateway and customers tell them, checked and typed. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+from billing.catalog.normalise import normalise
+from billing.catalog.usage import Usage, parse_usage
+from billing.errors import InvalidRequest, InvalidUsage
+
+_FIELD_NAME = re.compile(r"[0-9A-Za-z_.:\-\[\]]{1,120}")
+
+
+def usage_of(body: Mapping[str, Any]) -> Usage:
+    """`usage`, or `provider_usage` with `format`; one of them."""
+    usage, provider = body.get("usage"), body.get("provider_usage")
+    if (usage is None) == (provider is None):
+        raise InvalidUsage(_("Send either usage, or provider_usage with its format."), field="usage")
+    if usage is not None:
+        if not isinstance(usage, dict):
+            raise InvalidUsage(_("%(field)s must be an object."), field="usage")
+        return parse_usage(usage)
+    if not isinstance(provider, dict):
+        raise InvalidUsage(_("%(field)s must be an object."), field="provider_usage")
+    return normalise(str(body.get("format", "")), provider)
+
+
+def fields_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """`fields`: request fields and headers that a price may depend on. Raises InvalidRequest naming the field."""
+    found = body.get("fields")
+    if found is None:
+        return {}
+    if not isinstance(found, dict) or len(found) > 64:
+        raise InvalidRequest(_("%(field)s must be an object with at most 64 entries."), field="fields")
+    for name, value in found.items():
+        if not _FIELD_NAME.fullmatch(name):
+            raise InvalidRequest(_("%(field)s has a name that cannot be used."), field="fields")
+        if not isinstance(value, str | int | bool | float | None) or (isinstance(value, str) and ("\0" in value or len(value) > 200)):
+            raise InvalidRequest(_("%(field)s must be a short text, a number or a truth value."), field=f"fields.{name}")
+    return found

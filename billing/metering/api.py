@@ -1,0 +1,350 @@
+"""`/api/v1/usage`: what was called and what it cost (03-http-api 3.5). Reporting usage (POST) is the gateway lane's."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema, extend_schema_field, extend_schema_view
+from rest_framework import exceptions, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import ApiKey
+from billing.books.models import JournalEntry
+from billing.catalog.book import current_book
+from billing.catalog.models import Model
+from billing.catalog.rating import rate
+from billing.catalog.sheets import SheetOutput
+from billing.catalog.usage import parse_usage
+from billing.metering import rollups
+from billing.metering.models import Funding, UsageRecord
+from billing.money import text
+from config import clock
+from config.api import (
+    AmountField,
+    ApiView,
+    CsvQuery,
+    DayField,
+    Keyset,
+    ListQuery,
+    ListView,
+    PeriodQuery,
+    UtcField,
+    page_of,
+)
+
+MOST_DAYS = 400
+MOST_GROUPS = 1000
+
+
+def sheet_of(record: UsageRecord) -> dict[str, Any]:
+    """The calculation behind a record, from what the record kept and its price version alone (I8, F057).
+
+    `charge` is what was taken: nothing where Flows paid.
+    """
+    book = current_book()
+    try:
+        plan = book.plan_of(record.price_version_id)
+    except KeyError:
+        plan = current_book(fresh=True).plan_of(record.price_version_id)
+    sheet = rate(
+        plan,
+        parse_usage(record.usage),
+        channel_discount=record.channel_discount,
+        user_discount=record.user_discount,
+        fields=record.fields,
+    )
+    return sheet.as_dict(flows=record.flows) | {"charge": text(record.charge)}
+
+
+# --- Records -------------------------------------------------------------------------------------------------------
+
+
+class UsageQuery(ListQuery, PeriodQuery, CsvQuery):
+    """Which calls. `from` and `to` go by the time at which the call was authorised."""
+
+    model = serializers.CharField(required=False, max_length=120, help_text="A slug.")
+    key = serializers.UUIDField(required=False, help_text="An API key's id.")
+    group = serializers.UUIDField(required=False, help_text="A key group's id.")
+    funding = serializers.ChoiceField(choices=Funding.choices, required=False)
+    kind = serializers.ChoiceField(choices=["call", "image", "video", "batch"], required=False)
+    status = serializers.ChoiceField(choices=["charged", "not_charged"], required=False)
+    request_id = serializers.CharField(required=False, max_length=200)
+    trace_id = serializers.CharField(required=False, max_length=64)
+
+
+class KeyShown(serializers.Serializer[Any]):
+    """The key that a call was made with."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    masked = serializers.CharField()
+
+
+class UsageOutput(serializers.Serializer[Any]):
+    """One billed call."""
+
+    id = serializers.UUIDField()
+    at = UtcField(source="authorized_at", help_text="When the call was authorised.")
+    created_at = UtcField(help_text="When it was charged.")
+    request_id = serializers.CharField()
+    trace_id = serializers.CharField()
+    kind = serializers.CharField()
+    model = serializers.SerializerMethodField()
+    channel = serializers.SerializerMethodField()
+    key = serializers.SerializerMethodField()
+    funding = serializers.ChoiceField(choices=Funding.choices)
+    status = serializers.SerializerMethodField()
+    charge = AmountField(help_text="USD.")
+    list_price = AmountField(help_text="USD, before discounts.")
+    flows = AmountField(6)
+    input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+    cache_read_tokens = serializers.IntegerField()
+    cache_write_tokens = serializers.IntegerField()
+    late = serializers.BooleanField(help_text="Captured after its hold had expired.")
+    upstream_status = serializers.IntegerField(allow_null=True)
+    latency_ms = serializers.IntegerField(allow_null=True)
+    duplicate_of = serializers.UUIDField(allow_null=True)
+
+    def get_model(self, record: UsageRecord) -> str:
+        """The slug."""
+        return str(record.model.slug)
+
+    def get_channel(self, record: UsageRecord) -> str:
+        """The channel's code."""
+        return str(record.channel.code)
+
+    @extend_schema_field(KeyShown(allow_null=True))
+    def get_key(self, record: UsageRecord) -> dict[str, Any] | None:
+        """Masked; null for calls of the platform's own apps."""
+        return dict(KeyShown(record.api_key).data) if record.api_key else None
+
+    @extend_schema_field(serializers.ChoiceField(choices=["charged", "not_charged"]))
+    def get_status(self, record: UsageRecord) -> str:
+        """Whether the call cost anything, money or Flows."""
+        return "charged" if record.charged else "not_charged"
+
+
+class EntryOutput(serializers.Serializer[Any]):
+    """The journal entry that took the charge; it may take other calls' charges too."""
+
+    id = serializers.UUIDField()
+    seq = serializers.IntegerField()
+    delta = AmountField()
+    balance_after = AmountField()
+
+
+class UsageDetailOutput(UsageOutput):
+    """A call with all that made its price."""
+
+    usage = serializers.DictField(help_text="Canonical usage, as rated.")
+    sheet = serializers.SerializerMethodField()
+    entry = EntryOutput(source="charged_by", allow_null=True)
+
+    def get_fields(self) -> dict[str, Any]:
+        """`fields` is a word of the serializer's own, so the field is made here."""
+        return super().get_fields() | {
+            "fields": serializers.DictField(help_text="Request fields that the price may depend on.")
+        }
+
+    @extend_schema_field(SheetOutput)
+    def get_sheet(self, record: UsageRecord) -> dict[str, Any]:
+        """The calculation, line by line."""
+        return sheet_of(record)
+
+
+_RELATED = ("model", "channel", "api_key")
+
+
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="usage_list", summary="List calls and what they cost, newest first", parameters=[UsageQuery],
+        responses={(200, "application/json"): page_of(UsageOutput, "UsagePage"), (200, "text/csv"): OpenApiTypes.STR},
+        tags=["Usage"],
+    )
+)  # fmt: skip
+class UsageList(ListView):
+    """The account's calls."""
+
+    query_form, row_form = UsageQuery, UsageOutput
+    keyset = Keyset(("authorized_at", "id"), (datetime, UUID))
+    columns = (
+        "at", "request_id", "trace_id", "model", "channel", "key.name", "key.masked", "kind", "funding", "status",
+        "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "list_price", "charge", "flows",
+        "late", "upstream_status", "latency_ms", "duplicate_of", "id",
+    )  # fmt: skip
+
+    def rows(self, query: dict[str, Any]) -> QuerySet[UsageRecord]:
+        """Names are turned into ids first, so that each filter can use an index."""
+        wanted: dict[str, Any] = {
+            "authorized_at__gte": query.get("from"),
+            "authorized_at__lt": query.get("to"),
+            "funding": query.get("funding"),
+            "kind": query.get("kind"),
+            "request_id": query.get("request_id"),
+            "trace_id": query.get("trace_id"),
+        }
+        if "model" in query:
+            wanted["model_id"] = model_id(query["model"])
+        if "key" in query:
+            wanted["api_key_id"] = key_id(query["key"], self.account.pk)
+        rows: QuerySet[UsageRecord] = UsageRecord.objects.filter(account=self.account).select_related(*_RELATED)
+        rows = rows.filter(**{name: value for name, value in wanted.items() if value is not None})
+        if "group" in query:
+            rows = rows.filter(api_key__in=ApiKey.objects.filter(account=self.account, group=query["group"]))
+        if "status" in query:
+            free = Q(charge=0, flows=0)
+            rows = rows.filter(free if query["status"] == "not_charged" else ~free)
+        return rows
+
+
+def model_id(slug: str) -> int:
+    """The model's id, also of one that is no longer offered. Raises 422 naming `model`."""
+    found = Model.objects.filter(slug=slug).values_list("pk", flat=True).first()
+    if found is None:
+        raise serializers.ValidationError({"model": _("There is no such model.")})
+    return found
+
+
+def key_id(key: UUID, account: UUID) -> UUID:
+    """The key's id when it is this account's. Raises 422 naming `key`; another account's key does not exist."""
+    if not ApiKey.objects.filter(account=account, pk=key).exists():
+        raise serializers.ValidationError({"key": _("There is no such key.")})
+    return key
+
+
+class UsageDetail(ApiView):
+    """One call."""
+
+    @extend_schema(
+        operation_id="usage_read", summary="Read a call with its calculation", responses=UsageDetailOutput, tags=["Usage"]
+    )
+    def get(self, request: Request, record_id: UUID) -> Response:
+        """Why it cost what it cost."""
+        record = UsageRecord.objects.filter(account=self.account, pk=record_id).select_related(*_RELATED).first()
+        if record is None:
+            raise exceptions.NotFound
+        record.charged_by = JournalEntry.objects.filter(account=self.account, pk=record.entry_id).first()
+        return Response(UsageDetailOutput(record).data)
+
+
+# --- Sums ----------------------------------------------------------------------------------------------------------
+
+
+class SummaryQuery(PeriodQuery):
+    """Whole days in UTC; the last 30 when neither end is told."""
+
+    by = serializers.ChoiceField(choices=["day", "model", "key", "group"], default="day")
+    model = serializers.CharField(required=False, max_length=120)
+    key = serializers.UUIDField(required=False)
+    funding = serializers.ChoiceField(choices=Funding.choices, required=False)
+
+    def _field(self, **terms: Any) -> serializers.Field:
+        return DayField(required=False, **terms)
+
+
+class SumOutput(serializers.Serializer[Any]):
+    """What a group of calls adds up to."""
+
+    calls = serializers.IntegerField()
+    input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+    cache_read_tokens = serializers.IntegerField()
+    cache_write_tokens = serializers.IntegerField()
+    list_price = AmountField()
+    charge = AmountField()
+    flows = AmountField(6)
+
+
+class GroupOutput(SumOutput):
+    """One day, model, key or key group; which one, says the member that is there."""
+
+    day = serializers.DateField(required=False)
+    model = serializers.CharField(required=False)
+    key = KeyShown(required=False, allow_null=True)
+    group = serializers.UUIDField(required=False, allow_null=True)
+
+
+class SummaryOutput(serializers.Serializer[Any]):
+    """Usage in groups: days in their order, anything else by charge, dearest first."""
+
+    by = serializers.ChoiceField(choices=["day", "model", "key", "group"])
+    first_day = serializers.DateField()
+    last_day = serializers.DateField()
+    results = GroupOutput(many=True)
+    total = SumOutput()
+
+
+class UsageSummary(ApiView):
+    """The account's usage, added up."""
+
+    @extend_schema(
+        operation_id="usage_summary", summary="Add up usage by day, model, key or key group", parameters=[SummaryQuery],
+        responses=SummaryOutput, tags=["Usage"],
+        description=f"`from` and `to` are days in UTC, `to` not included; at most {MOST_DAYS} days. A model, key or group "
+        f"list holds the {MOST_GROUPS} dearest; `total` counts all.",
+    )  # fmt: skip
+    def get(self, request: Request) -> Response:
+        """From the rollups and the tail after them."""
+        query = self.query(SummaryQuery)
+        first, last = _days(query, clock.now())
+        scope = rollups.Scope(
+            account_id=self.account.pk,
+            first=first,
+            last=last,
+            model_id=model_id(query["model"]) if "model" in query else None,
+            api_key_id=key_id(query["key"], self.account.pk) if "key" in query else None,
+            funding=query.get("funding"),
+        )
+        by = query["by"]
+        dimension = {"day": "day", "model": "model_id"}.get(by, "api_key_id")
+        groups: dict[Any, dict[str, Any]] = defaultdict(_nothing)
+        total = _nothing()
+        in_group = dict(ApiKey.objects.filter(account=self.account).values_list("pk", "group_id")) if by == "group" else {}
+        for row in rollups.sums(scope, by=[dimension]):
+            value = getattr(row, dimension)
+            _add(groups[in_group.get(value) if by == "group" else value], row)
+            _add(total, row)
+        order = sorted(groups, key=lambda value: value if by == "day" else (-groups[value]["charge"], str(value)))
+        shown = [groups[value] | {by: value} for value in order[:MOST_GROUPS]]
+        _name(shown, by)
+        told = {"by": by, "first_day": first, "last_day": last, "results": shown, "total": total}
+        return Response(SummaryOutput(told).data)
+
+
+def _days(query: dict[str, Any], now: datetime) -> tuple[date, date]:
+    """The first and the last day, both included."""
+    last = query["to"] - timedelta(days=1) if "to" in query else now.date()
+    first = query.get("from", last - timedelta(days=29))
+    if (last - first).days >= MOST_DAYS:
+        raise serializers.ValidationError({"from": _("Ask for fewer days at a time.")})
+    return first, last
+
+
+def _nothing() -> dict[str, Any]:
+    return {name: Decimal(0) if name in ("list_price", "charge", "flows") else 0 for name in SumOutput().fields}
+
+
+def _add(to: dict[str, Any], row: rollups.Sums) -> None:
+    for name in to:
+        to[name] += getattr(row, name)
+
+
+def _name(shown: list[dict[str, Any]], by: str) -> None:
+    """Ids as the customer knows them."""
+    if by == "model":
+        slugs = dict(Model.objects.filter(pk__in=[row["model"] for row in shown]).values_list("pk", "slug"))
+        for row in shown:
+            row["model"] = slugs[row["model"]]
+    elif by == "key":
+        keys = ApiKey.objects.in_bulk([row["key"] for row in shown if row["key"]])
+        for row in shown:
+            row["key"] = keys.get(row["key"])
