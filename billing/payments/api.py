@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Final
+from uuid import UUID
 
+from django.db.models import QuerySet
 from django.utils.translation import get_language
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import serializers, status
-from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from accounts.access import may
-from accounts.authentication import Caller
-from billing.errors import IdempotencyKeyRequired, InvalidRequest, NotFound, PermissionDenied
-from billing.payments import fx, numbers, topups
+from billing.errors import IdempotencyKeyRequired, InvalidRequest, NotFound
+from billing.payments import failures, fx, numbers, topups
 from billing.payments.models import FxSource, TopUp
 from billing.payments.stripe_processor import get_processor
 from config import clock
+from config.api import AmountField, ApiView, Keyset, ListQuery, ListView, UtcField, page_of
 
-LONGEST_KEY = 100
+LONGEST_KEY: Final = 100
+_KEY_HEADER = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    required=True,
+    description="Names this intent for ever. The same key with the same body answers with the same order.",
+)
 
 
 class TopUpInput(serializers.Serializer[Any]):
@@ -35,7 +40,9 @@ class FailureOutput(serializers.Serializer[Any]):
     """Why the last try was declined, in the language that was asked for."""
 
     code = serializers.CharField(source="key")
-    failure_class = serializers.CharField()
+    failure_class = serializers.ChoiceField(
+        choices=failures.CLASSES, help_text="Who said no: the bank or a risk check."
+    )
     title = serializers.CharField()
     detail = serializers.CharField(source="why")
     advice = serializers.CharField()
@@ -44,40 +51,40 @@ class FailureOutput(serializers.Serializer[Any]):
 class FxOutput(serializers.Serializer[Any]):
     """The rate that this order keeps for ever (C01)."""
 
-    rate = serializers.SerializerMethodField()
-    source = serializers.ChoiceField(choices=FxSource.choices)  # type: ignore[assignment]  # a field named source
-    locked_until = serializers.DateTimeField(source="expires_at")
+    rate = serializers.SerializerMethodField(help_text="CNY for one USD.")
+    source = serializers.ChoiceField(choices=FxSource.choices)  # type: ignore[assignment]  # a field of this name
+    locked_until = UtcField(source="expires_at")
 
     def get_rate(self, quote: Any) -> str:
-        """CNY for one USD."""
+        """Without trailing zeros."""
         return f"{quote.rate.normalize():f}"
 
 
 class TopUpOutput(serializers.Serializer[Any]):
     """A top-up order."""
 
-    order = serializers.CharField(source="number")
+    order = serializers.CharField(source="number", help_text="`product_…`: name it when you write to support.")
     account = serializers.UUIDField(source="account_id")
     status = serializers.ChoiceField(choices=TopUp.Status.choices)
     amount = serializers.SerializerMethodField(help_text="US dollars that are credited.")
     pay_amount = serializers.SerializerMethodField(help_text="What is paid, in `pay_currency`.")
     pay_currency = serializers.CharField(source="currency")
     method = serializers.ChoiceField(choices=TopUp.Method.choices)
-    checkout_url = serializers.SerializerMethodField(help_text="Send the customer here while the order can be paid.")
+    checkout_url = serializers.SerializerMethodField(help_text="Send the customer here; null once it is closed.")
     failure = FailureOutput(source="reason", allow_null=True)
-    in_review = serializers.BooleanField()
+    in_review = serializers.BooleanField(help_text="Payment and order differ; staff look at it.")
     fx = FxOutput(source="fx_quote")
-    created_at = serializers.DateTimeField()
-    expires_at = serializers.DateTimeField()
-    paid_at = serializers.DateTimeField(allow_null=True)
-    credited_at = serializers.DateTimeField(allow_null=True)
+    created_at = UtcField()
+    expires_at = UtcField(help_text="To be paid until then.")
+    paid_at = UtcField(allow_null=True)
+    credited_at = UtcField(allow_null=True)
 
     def get_amount(self, order: TopUp) -> str:
-        """Two places: a payment has whole cents."""
+        """A payment has whole cents."""
         return f"{order.amount_usd:.2f}"
 
     def get_pay_amount(self, order: TopUp) -> str:
-        """Two places: dollars and yuan both have a hundred."""
+        """Dollars and yuan both have a hundred."""
         return f"{order.pay_amount:.2f}"
 
     def get_checkout_url(self, order: TopUp) -> str | None:
@@ -90,83 +97,63 @@ class RateOutput(serializers.Serializer[Any]):
 
     base = serializers.CharField()
     quote = serializers.CharField()
-    rate = serializers.CharField()
-    source = serializers.ChoiceField(choices=FxSource.choices)  # type: ignore[assignment]  # a field named source
-    as_of = serializers.DateTimeField()
+    rate = AmountField(8, help_text="CNY for one USD.")
+    source = serializers.ChoiceField(choices=FxSource.choices)  # type: ignore[assignment]  # a field of this name
+    as_of = UtcField()
     locked_seconds = serializers.IntegerField(help_text="For how long an order placed now keeps this rate.")
 
 
-class TopUpPages(CursorPagination):
-    """Newest first; ids are ordered by time."""
+class TopUpQuery(ListQuery):
+    """Which orders."""
 
-    ordering = "-id"
-    page_size = 50
-    max_page_size = 200
-    page_size_query_param = "page_size"
+    status = serializers.ChoiceField(choices=TopUp.Status.choices, required=False)
 
 
-def _caller(request: Request) -> Caller:
-    caller: Caller = request.user  # type: ignore[assignment]  # both authentication classes give a Caller
-    return caller
-
-
-class TopUps(APIView):
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="top_ups_list",
+        summary="List top-up orders, newest first",
+        parameters=[TopUpQuery],
+        responses=page_of(TopUpOutput, "TopUpPage"),
+        tags=["Top-ups"],
+    ),
+    post=extend_schema(
+        operation_id="top_ups_create",
+        summary="Place a top-up order and open its payment page",
+        description="Needs a role that may pay. Answers 201, or 200 where the key was used for the same before.",
+        parameters=[_KEY_HEADER],
+        request=TopUpInput,
+        responses={201: TopUpOutput, 200: TopUpOutput},
+        examples=[OpenApiExample("Twenty dollars by card", {"amount": "20.00", "method": "card"}, request_only=True)],
+        tags=["Top-ups"],
+    ),
+)
+class TopUps(ListView):
     """The account's top-up orders."""
 
-    @extend_schema(
-        summary="List top-up orders, newest first",
-        parameters=[
-            OpenApiParameter("cursor", str),
-            OpenApiParameter("page_size", int),
-            OpenApiParameter("status", str, enum=TopUp.Status.values),
-        ],
-        responses={200: TopUpOutput(many=True)},
-    )
-    def get(self, request: Request) -> Response:
-        """Every member may read."""
-        orders = TopUp.objects.filter(account=_caller(request).account).select_related("fx_quote")
-        if wanted := request.query_params.get("status"):
-            if wanted not in TopUp.Status.values:
-                raise InvalidRequest(field="status", allowed=TopUp.Status.values)
-            orders = orders.filter(status=wanted)
-        pages = TopUpPages()
-        page = pages.paginate_queryset(orders, request, view=self)
-        return pages.get_paginated_response(TopUpOutput(page, many=True).data)
+    needs: ClassVar[dict[str, str]] = {"POST": "pay"}
+    query_form, row_form = TopUpQuery, TopUpOutput
+    keyset = Keyset(("id",), (UUID,))
 
-    @extend_schema(
-        summary="Place a top-up order and open its payment page",
-        description="The same `Idempotency-Key` with the same body answers with the same order (200).",
-        parameters=[OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, required=True)],
-        request=TopUpInput,
-        responses={
-            201: TopUpOutput,
-            200: TopUpOutput,
-            400: OpenApiResponse(OpenApiTypes.OBJECT, "idempotency_key_required"),
-            409: OpenApiResponse(OpenApiTypes.OBJECT, "idempotency_conflict"),
-            422: OpenApiResponse(OpenApiTypes.OBJECT, "invalid_request"),
-            503: OpenApiResponse(OpenApiTypes.OBJECT, "processor_unavailable"),
-        },
-    )
+    def rows(self, query: dict[str, Any]) -> QuerySet[TopUp]:
+        """Every member may read them."""
+        rows: QuerySet[TopUp] = TopUp.objects.filter(account=self.account).select_related("fx_quote")
+        return rows.filter(status=query["status"]) if "status" in query else rows
+
     def post(self, request: Request) -> Response:
-        """Roles that may pay; the answer carries the page's address."""
-        caller = _caller(request)
-        if not may(caller.role, "pay"):
-            raise PermissionDenied
+        """The answer carries the page's address."""
         key = request.headers.get("Idempotency-Key", "").strip()
         if not key:
             raise IdempotencyKeyRequired
         if len(key) > LONGEST_KEY or not key.isprintable():
             raise InvalidRequest(field="Idempotency-Key", longest=LONGEST_KEY)
-        given = TopUpInput(data=request.data)
-        given.is_valid(raise_exception=True)
-        amount = topups.parse_amount(given.validated_data["amount"])
-        now = clock.now()
+        told, now = self.body(TopUpInput), clock.now()
         order = topups.start(
-            caller.account.pk,
-            amount,
-            method=given.validated_data["method"],
+            self.account.pk,
+            topups.parse_amount(told["amount"]),
+            method=told["method"],
             client_key=f"api:{key}",
-            actor=caller.user,
+            actor=self.caller.user,
             locale=get_language() or "",
             processor=get_processor(),
             now=now,
@@ -175,36 +162,38 @@ class TopUps(APIView):
         return Response(TopUpOutput(order).data, status=status.HTTP_201_CREATED if made else status.HTTP_200_OK)
 
 
-class TopUpDetail(APIView):
+class TopUpDetail(ApiView):
     """One order of the account."""
 
-    @extend_schema(summary="Read a top-up order", responses={200: TopUpOutput})
+    @extend_schema(operation_id="top_ups_read", summary="Read a top-up order", responses=TopUpOutput, tags=["Top-ups"])
     def get(self, request: Request, number: str) -> Response:
-        """What is known here;."""
-        orders = TopUp.objects.filter(account=_caller(request).account).select_related("fx_quote")
+        """Another account's order does not exist."""
+        orders = TopUp.objects.filter(account=self.account).select_related("fx_quote")
         order = orders.filter(number=numbers.tidy(number)).first()
         if order is None:
             raise NotFound
         return Response(TopUpOutput(order).data)
 
 
-class UsdCny(APIView):
+class UsdCny(ApiView):
     """The exchange rate."""
 
-    @extend_schema(summary="What one US dollar costs in yuan now", responses={200: RateOutput})
+    @extend_schema(
+        operation_id="fx_usd_cny",
+        summary="What one US dollar costs in yuan now",
+        responses=RateOutput,
+        tags=["Top-ups"],
+    )
     def get(self, request: Request) -> Response:
         """Fixed or from a feed, and the answer says which (C01)."""
         now = clock.now()
-        rate = fx.current(now=now)
-        return Response(
-            RateOutput(
-                {
-                    "base": "USD",
-                    "quote": "CNY",
-                    "rate": f"{rate.rate.normalize():f}",
-                    "source": rate.source,
-                    "as_of": now,
-                    "locked_seconds": int(fx.LOCKED_FOR.total_seconds()),
-                }
-            ).data
-        )
+        found = fx.current(now=now)
+        told = {
+            "base": "USD",
+            "quote": "CNY",
+            "rate": found.rate,
+            "source": found.source,
+            "as_of": now,
+            "locked_seconds": int(fx.LOCKED_FOR.total_seconds()),
+        }
+        return Response(RateOutput(told).data)

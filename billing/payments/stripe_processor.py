@@ -120,7 +120,8 @@ class StripeProcessor:
     def _attempts(self, intent: stripe.PaymentIntent) -> tuple[Attempt, ...]:
         """Declines too, also those before a success: only the list of charges remembers them all."""
         charges = self._client.v1.charges.list({"payment_intent": intent.id, "limit": 100})
-        found = sorted((_attempt(charge) for charge in charges.data), key=lambda attempt: attempt.at)
+        oldest_first = map(_attempt, reversed(charges.data))
+        found = sorted(oldest_first, key=lambda attempt: attempt.at)  # stable: their times have whole seconds only
         error = intent.last_payment_error
         if error and not error.charge:  # refused before there was a charge, by 3-D Secure for one
             code = str(error.code or "")
