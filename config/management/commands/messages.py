@@ -25,6 +25,12 @@ LEFT_OUT = [
 ]
 
 
+class Collect(makemessages.Command):
+    """Leaves a new text empty instead of guessing it from a similar one."""
+
+    msgmerge_options: ClassVar[list[str]] = [*makemessages.Command.msgmerge_options, "--no-fuzzy-matching"]
+
+
 class Command(BaseCommand):
     help = (
         "Collect the marked texts into locale/*.po (needs GNU gettext), tell what is untranslated, write the .mo files."
