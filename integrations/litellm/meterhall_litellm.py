@@ -292,8 +292,7 @@ class Meterhall(CustomLogger):
         call = call_of(user_api_key_dict)
         if call is None or call.settled:
             return
-        hidden = getattr(response, "_hidden_params", None) or {}
-        if hidden.get("cache_hit") is True:
+        if from_cache(response, data):
             self._void(call, "served_from_cache")
         else:
             usage = usage_of(response, data) or await asyncio.to_thread(counted, response, data)
@@ -319,7 +318,9 @@ class Meterhall(CustomLogger):
             raise
         finally:
             if call is not None and not call.settled and not broken:
-                if usage.told is not None:
+                if from_cache(response, request_data):
+                    self._void(call, "served_from_cache")
+                elif usage.told is not None:
                     self._capture(call, usage.told)
                 else:
                     self._settle_later(call, delivered=delivered)
@@ -375,7 +376,8 @@ class Meterhall(CustomLogger):
         self._outbox.put(f"/api/v1/authorizations/{call.authorization}/void", {"reason": reason})
 
     def _settle_later(self, call: Call, *, delivered: bool) -> None:
-        asyncio.get_running_loop().call_later(SETTLE_WITHIN_S, self._give_up, call, delivered)
+        with contextlib.suppress(RuntimeError):  # the proxy is stopping; Meterhall lets the hold expire
+            asyncio.get_running_loop().call_later(SETTLE_WITHIN_S, self._give_up, call, delivered)
 
     def _give_up(self, call: Call, delivered: bool) -> None:
         if call.settled:
@@ -394,6 +396,13 @@ class Meterhall(CustomLogger):
             if call is not None:
                 return call
         return None
+
+
+def from_cache(response: Any, data: Mapping[str, Any]) -> bool:
+    """Whether LiteLLM has answered without asking a provider; a stream says so in its log only."""
+    hidden = getattr(response, "_hidden_params", None) or {}
+    details = getattr(data.get("litellm_logging_obj"), "model_call_details", None) or {}
+    return hidden.get("cache_hit") is True or details.get("cache_hit") is True
 
 
 def counted(response: Any, data: Mapping[str, Any]) -> dict[str, Any]:

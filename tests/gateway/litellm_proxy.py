@@ -270,6 +270,8 @@ class Proxy:
                 "callbacks": ["meterhall_litellm.meterhall"],
                 "num_retries": 1,
                 "fallbacks": [{"test/falls-back": ["test/chat"]}],
+                "cache": True,
+                "cache_params": {"type": "local", "mode": "default_off"},
             },
             "router_settings": {"retry_after": 0, "disable_cooldowns": True},
             "general_settings": {"custom_auth": "meterhall_litellm.user_api_key_auth"},
@@ -327,9 +329,9 @@ class Proxy:
     # -- calls as a customer makes them -----------------------------------------------------------------
 
     def post(self, route: str, key: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> httpx.Response:
-        return httpx.post(
-            self.url + route, json=body, headers={"Authorization": f"Bearer {key}", **(headers or {})}, timeout=60
-        )
+        """As the vendor's own library would send it: Anthropic's puts the key in a header of its own."""
+        credential = {"x-api-key": key} if route.endswith("/messages") else {"Authorization": f"Bearer {key}"}
+        return httpx.post(self.url + route, json=body, headers=credential | (headers or {}), timeout=60)
 
     def chat(self, key: str, model: str, **more: Any) -> httpx.Response:
         headers = more.pop("headers", None)

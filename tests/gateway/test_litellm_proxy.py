@@ -311,6 +311,26 @@ def test_a_stream_that_the_provider_breaks_costs_nothing(proxy: Proxy, customer:
     charged_nothing(account, reason="upstream_error")
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_an_answer_out_of_the_proxys_own_cache_costs_nothing(
+    proxy: Proxy, customer: tuple[Account, str], upstream: Upstream, stream: bool
+) -> None:
+    account, key = customer
+    asked = {"stream": stream, "cache": {"use-cache": True}, "user": f"streamed {stream}"}
+    assert proxy.chat(key, "test/chat", **asked).status_code == 200
+    charged_once(account, "0.18")
+
+    def repeated() -> bool:
+        proxy.chat(key, "test/chat", **asked)
+        return Authorization.objects.filter(void_reason="served_from_cache").exists()
+
+    until(repeated, what="an answer came out of the cache")
+    calls = upstream.calls_of("chat")
+    settled(Authorization.objects.count())
+    assert UsageRecord.objects.count() == calls
+    assert_wallet(account, Decimal(10) - calls * Decimal("0.18"))
+
+
 # --- calls that fail -------------------------------------------------------------------------------------------------
 
 
@@ -471,6 +491,25 @@ def test_a_capture_waits_for_meterhall_and_the_caller_does_not(
     assert Authorization.objects.get().status == "open"
 
     line.lead_to(live_stack)
+    charged_once(account, "0.18")
+
+
+def test_a_proxy_that_is_killed_after_the_answer_captures_when_it_is_back(
+    proxy: Proxy, customer: tuple[Account, str], upstream: Upstream, line: Line, live_stack: str
+) -> None:
+    """I11: a call that was answered is charged, whatever dies."""
+    account, key = customer
+    with proxy.streamed(key, "test/slow") as answer:
+        texts = answer.iter_lines()
+        next(texts)
+        line.cut()
+        upstream.release.set()
+        assert any("[DONE]" in text for text in texts)
+    proxy.kill()
+    line.lead_to(live_stack)
+    assert Authorization.objects.get().status == "open"
+
+    proxy.start()
     charged_once(account, "0.18")
 
 
