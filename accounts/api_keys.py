@@ -79,9 +79,7 @@ def rotate(
 
 
 @transaction.atomic
-def disable(
-    key_id: UUID, *, now: datetime, actor: User | None, reason: str = "", actor_label: str = ""
-) -> ApiKey:
+def disable(key_id: UUID, *, now: datetime, actor: User | None, reason: str = "", actor_label: str = "") -> ApiKey:
     """Stop a key for good. Repeats change nothing."""
     key = ApiKey.objects.select_for_update(of=("self",)).get(pk=key_id)
     if key.disabled_at is None:
@@ -96,7 +94,13 @@ def disable(
 
 @transaction.atomic
 def rename(
-    key_id: UUID, *, name: str, allowed_models: list[str] | None, now: datetime, actor: User | None, actor_label: str = ""
+    key_id: UUID,
+    *,
+    name: str,
+    allowed_models: list[str] | None,
+    now: datetime,
+    actor: User | None,
+    actor_label: str = "",
 ) -> ApiKey:
     """Change a key's name and the models it may call (None: all)."""
     key = ApiKey.objects.select_for_update(of=("self",)).get(pk=key_id)
@@ -118,7 +122,9 @@ def issue_gateway_token(
     """A token for a gateway, and its secret, which is shown once."""
     secret = secrets.new("gw-")
     token = GatewayToken.objects.create(name=name, created_at=now, allowed_ips=allowed_ips or [], **_fields(secret))
-    audit.record(actor=actor, action="gateway_token_issued", subject=token, now=now, reason=reason, after={"name": name})
+    audit.record(
+        actor=actor, action="gateway_token_issued", subject=token, now=now, reason=reason, after={"name": name}
+    )
     return token, secret.text
 
 

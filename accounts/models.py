@@ -58,9 +58,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")
-        constraints = [
-            models.CheckConstraint(condition=models.Q(email=Lower("email")), name="user_email_lower")
-        ]
+        constraints = [models.CheckConstraint(condition=models.Q(email=Lower("email")), name="user_email_lower")]
 
     def __str__(self) -> str:
         return self.nickname or self.email
@@ -127,7 +125,9 @@ class Account(models.Model):
     status = models.CharField(_("status"), max_length=12, choices=Status, default=Status.ACTIVE)
     company_name = models.CharField(_("company name"), max_length=200, blank=True)
     tax_id = models.CharField(_("tax ID"), max_length=64, blank=True)
-    benefit_level = models.ForeignKey(BenefitLevel, models.PROTECT, verbose_name=_("benefit level"), null=True, blank=True)
+    benefit_level = models.ForeignKey(
+        BenefitLevel, models.PROTECT, verbose_name=_("benefit level"), null=True, blank=True
+    )
     created_at = models.DateTimeField(_("created"))
 
     objects: ClassVar[Any] = AccountQuerySet.as_manager()
@@ -136,7 +136,9 @@ class Account(models.Model):
         verbose_name = _("account")
         verbose_name_plural = _("accounts")
         constraints = [
-            models.CheckConstraint(condition=models.Q(status__in=["active", "suspended", "closed"]), name="account_status"),
+            models.CheckConstraint(
+                condition=models.Q(status__in=["active", "suspended", "closed"]), name="account_status"
+            ),
             models.CheckConstraint(condition=models.Q(kind__in=["personal", "company"]), name="account_kind"),
         ]
 
@@ -267,7 +269,9 @@ class ManagementKey(Credential):
 class GatewayToken(Credential):
     """`gw-…`: lets a gateway authorise, capture and void calls of every account."""
 
-    allowed_ips = ArrayField(models.CharField(max_length=43), verbose_name=_("allowed addresses"), default=list, blank=True)
+    allowed_ips = ArrayField(
+        models.CharField(max_length=43), verbose_name=_("allowed addresses"), default=list, blank=True
+    )
 
     class Meta:
         verbose_name = _("gateway token")
@@ -281,7 +285,9 @@ class AuditRecord(models.Model):
     at = models.DateTimeField(_("time"))
     actor = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("actor"))
     actor_label = models.CharField(_("actor"), max_length=200)
-    account = models.ForeignKey(Account, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("account"))
+    account = models.ForeignKey(
+        Account, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("account")
+    )
     action = models.CharField(_("action"), max_length=60)
     subject_type = models.CharField(_("kind of subject"), max_length=60)
     subject_id = models.CharField(_("subject"), max_length=120)

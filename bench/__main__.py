@@ -42,7 +42,9 @@ def main() -> int:
 
 def _run(module: str, options: list[str], settings: dict[str, str]) -> int:
     sys.stdout.flush()
-    return subprocess.run([sys.executable, "-m", module, *options], cwd=ROOT, env=os.environ | settings, check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-m", module, *options], cwd=ROOT, env=os.environ | settings, check=False
+    ).returncode
 
 
 if __name__ == "__main__":

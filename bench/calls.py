@@ -47,7 +47,10 @@ def main() -> None:
     rows: dict[str, list[tuple[float, float | None]]] = {"pairs, 10,000 accounts": [], "pairs, one hot account": []}
     acknowledged = 0
     with tempfile.TemporaryDirectory() as folder, _web() as port:
-        files = {"pairs, 10,000 accounts": (Path(folder) / "keys", "pair", keys), "pairs, one hot account": (Path(folder) / "hot", "pair_hot", keys[:1])}
+        files = {
+            "pairs, 10,000 accounts": (Path(folder) / "keys", "pair", keys),
+            "pairs, one hot account": (Path(folder) / "hot", "pair_hot", keys[:1]),
+        }
         for path, _script, mine in files.values():
             path.write_text("\n".join(mine))
         for round_ in range(args.rounds):
@@ -56,11 +59,15 @@ def main() -> None:
                 found = _load(port, token, args.seconds, args.connections, path, f"{script}-{round_}")
                 acknowledged += found["pairs"]
                 rows[name].append((found["pairs"] / found["seconds"], base))
-        quiet = _load(port, token, args.seconds, args.connections // 8 or 1, files["pairs, 10,000 accounts"][0], "quiet")
+        quiet = _load(
+            port, token, args.seconds, args.connections // 8 or 1, files["pairs, 10,000 accounts"][0], "quiet"
+        )
         acknowledged += quiet["pairs"]
     for (name, figures), goal in zip(rows.items(), (0.6, 3), strict=True):
         _line(name, figures, goal)
-    sys.stdout.write(f"authorize at {args.connections // 8} connections: p50 {quiet['p50']:.1f} ms, p99 {quiet['p99']:.1f} ms (goal: p99 <= 25 ms)\n")
+    sys.stdout.write(
+        f"authorize at {args.connections // 8} connections: p50 {quiet['p50']:.1f} ms, p99 {quiet['p99']:.1f} ms (goal: p99 <= 25 ms)\n"
+    )
     _check(acknowledged)
 
 
@@ -107,15 +114,21 @@ def _floor() -> tuple[ModuleType | None, str]:
     if wheel is not None and wheel.origin:
         os.environ.setdefault("PG_BIN", str(Path(wheel.origin).parent / "pginstall18" / "bin"))
     spec = importlib.util.spec_from_file_location("floor", FLOOR)
-    assert spec is not None  # noqa: S101
-    assert spec.loader is not None  # noqa: S101
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     with connection.cursor() as cursor:
         cursor.execute("DROP DATABASE IF EXISTS bench_floor")
         cursor.execute("CREATE DATABASE bench_floor")
     told = connection.get_connection_params()
-    parts = {"host": told.get("host"), "port": told.get("port"), "user": told.get("user"), "password": told.get("password"), "dbname": "bench_floor"}
+    parts = {
+        "host": told.get("host"),
+        "port": told.get("port"),
+        "user": told.get("user"),
+        "password": told.get("password"),
+        "dbname": "bench_floor",
+    }
     dsn = " ".join(f"{name}={value}" for name, value in parts.items() if value)
     module.load(dsn)
     return module, dsn
@@ -128,12 +141,22 @@ class _web:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
-        command = [sys.executable, "-m", "uvicorn", "config.asgi:application", "--port", str(port), "--log-level", "warning", "--no-access-log"]
+        command = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "config.asgi:application",
+            "--port",
+            str(port),
+            "--log-level",
+            "warning",
+            "--no-access-log",
+        ]
         self.process = subprocess.Popen(command, cwd=ROOT)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2).close()  # noqa: S310
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2).close()
                 return port
             except OSError:
                 time.sleep(0.1)
@@ -145,7 +168,18 @@ class _web:
 
 
 def _load(port: int, token: str, seconds: float, connections: int, keys: Path, run: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.load", "127.0.0.1", str(port), token, str(seconds), str(connections), str(keys), run]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.load",
+        "127.0.0.1",
+        str(port),
+        token,
+        str(seconds),
+        str(connections),
+        str(keys),
+        run,
+    ]
     out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if out.returncode:
         raise SystemExit(out.stderr)

@@ -61,7 +61,7 @@ async def main() -> None:
 
     async def caller() -> None:
         nonlocal pairs
-        drawn = random.Random()  # noqa: S311
+        drawn = random.Random()
         _, client = await asyncio.get_running_loop().create_connection(Client, host, int(port))
         while time.perf_counter() < end:
             number = next(numbers)
@@ -75,9 +75,12 @@ async def main() -> None:
             if status != 201:
                 raise SystemExit(f"authorize: {status} {answer[:300]!r}")
             hold = answer[7:43]
-            used = b'{"usage":{"input_tokens":%d,"output_tokens":%d,"cache_read_tokens":80},"upstream_status":200,"latency_ms":1830}' % (
-                drawn.randint(100, 4000),
-                drawn.randint(1, 1000),
+            used = (
+                b'{"usage":{"input_tokens":%d,"output_tokens":%d,"cache_read_tokens":80},"upstream_status":200,"latency_ms":1830}'
+                % (
+                    drawn.randint(100, 4000),
+                    drawn.randint(1, 1000),
+                )
             )
             status, answer = await client.post(prefix, b"/api/v1/authorizations/%s/capture" % hold, used)
             if status != 200:

@@ -14,7 +14,7 @@ SEED = 7
 
 def populate(accounts: int, *, usd: int = 1_000_000) -> list[str]:
     """Accounts with a wallet, one grant and one key each; returns the keys' secrets. The books verify afterwards."""
-    drawn = random.Random(SEED)  # noqa: S311  # not a secret that anyone may use outside this benchmark
+    drawn = random.Random(SEED)  # not a secret that anyone may use outside this benchmark
     keys = []
     for _ in range(accounts):
         body = "sk-pg-v1-" + secrets._base62(drawn.getrandbits(256), secrets._BODY)

@@ -1,7 +1,15 @@
 """The models of the four wings, gathered where Django looks for them."""
 
 from billing.books.models import CreditGrant, JournalEntry, LedgerAccount, Posting, Wallet
-from billing.catalog.models import CatalogState, Channel, FieldMultiplier, Model, PriceComponent, PriceTier, PriceVersion
+from billing.catalog.models import (
+    CatalogState,
+    Channel,
+    FieldMultiplier,
+    Model,
+    PriceComponent,
+    PriceTier,
+    PriceVersion,
+)
 from billing.metering.models import Authorization, RollupState, UsageRecord, UsageRollup
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
 

@@ -28,7 +28,11 @@ def cell(value: Any) -> str:
     if isinstance(value, Decimal):
         return format(value, "f")
     text = value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
-    if text.lstrip()[:1] in ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20") or text[:1] in ("\t", "\r", "\n"):
+    if text.lstrip()[:1] in ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20") or text[:1] in (
+        "\t",
+        "\r",
+        "\n",
+    ):
         return text if _NUMBER.fullmatch(text) else f"'{text}"
     return text
 

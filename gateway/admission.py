@@ -120,7 +120,22 @@ def callers_of(calls: Sequence[Call]) -> dict[bytes | UUID, Caller]:
             "group__allowed_models", "account_id", "account__status", "account__benefit_level__discount",
             "account__benefit_level__rpm",
         )  # fmt: skip
-        for hash_, key, prefix, last, kind, disabled, expires, used, models, of_group, account, status, discount, rpm in rows:
+        for (
+            hash_,
+            key,
+            prefix,
+            last,
+            kind,
+            disabled,
+            expires,
+            used,
+            models,
+            of_group,
+            account,
+            status,
+            discount,
+            rpm,
+        ) in rows:
             found[bytes(hash_)] = Caller(
                 account, status, discount or Decimal(1), rpm or settings.DEFAULT_RPM, key, f"{prefix}…{last}", kind,
                 disabled is not None, expires, used, frozenset(models) if models else None,
@@ -167,7 +182,9 @@ def _ask_before_money(question: _Question, book: Book, now: datetime) -> None:
 def hold_of(priced: Priced, estimate: dict[str, Any], fields: dict[str, Any], user_discount: Decimal) -> Decimal:
     """USD to hold: the estimate at its upper bound. Without an output limit: the model's own, at most `HOLD_CAP`."""
     told = dict(estimate)
-    capped = priced.plan.base is not None and told.get("max_output_tokens") is None and told.get("output_tokens") is None
+    capped = (
+        priced.plan.base is not None and told.get("max_output_tokens") is None and told.get("output_tokens") is None
+    )
     default = (priced.model.max_output_tokens or UNKNOWN_MAX_OUTPUT) if capped else None
     listed = hold_list_price(priced.plan, told, default_max_output_tokens=default, fields=fields)
     hold = (listed * priced.channel.discount * user_discount).quantize(LEDGER_QUANTUM, rounding=ROUND_UP)

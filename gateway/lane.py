@@ -64,7 +64,7 @@ class Batcher(Generic[T, R]):
             return
         batch, self.waiting = self.waiting[: settings.LANE_BATCH_SIZE], self.waiting[settings.LANE_BATCH_SIZE :]
         self.busy += 1
-        loop.create_task(self._run(batch, loop))  # noqa: RUF006  # the futures keep what matters
+        loop.create_task(self._run(batch, loop))  # the futures keep what matters
 
     async def _run(self, batch: list[tuple[T, asyncio.Future[R]]], loop: asyncio.AbstractEventLoop) -> None:
         try:

@@ -20,7 +20,9 @@ from prometheus_client import Counter
 log = logging.getLogger(__name__)
 
 WINDOW_MICROSECONDS = 60_000_000
-UNAVAILABLE = Counter("meterhall_rate_limit_unavailable", "Calls admitted without asking the rate limit, because Redis was away")
+UNAVAILABLE = Counter(
+    "meterhall_rate_limit_unavailable", "Calls admitted without asking the rate limit, because Redis was away"
+)
 RETRY_AFTER_FAILURE_SECONDS = 1.0
 
 _SCRIPT = """

@@ -17,7 +17,9 @@ class DecisionReceipt(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_constraint=False, db_index=False)
-    api_key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+", db_constraint=False, db_index=False)
+    api_key = models.ForeignKey(
+        ApiKey, models.PROTECT, null=True, related_name="+", db_constraint=False, db_index=False
+    )
     request_id = models.CharField(_("request ID"), max_length=200)
     trace_id = models.CharField(_("trace ID"), max_length=64)
     model = models.CharField(_("model"), max_length=120)

@@ -74,6 +74,10 @@ def record(events: list[Any], *, now: datetime) -> list[dict[str, Any]]:
 
 
 def _rejected(request_id: str | None, refusal: BillingError) -> dict[str, Any]:
-    return {"request_id": request_id, "status": "rejected", "charge": None, "code": refusal.code, "detail": refusal.detail}
-
-
+    return {
+        "request_id": request_id,
+        "status": "rejected",
+        "charge": None,
+        "code": refusal.code,
+        "detail": refusal.detail,
+    }

@@ -81,14 +81,23 @@ def give(
     owed = min(wallet.overdraft, money.amount)
     if owed:
         lines += [ledger.debit(place, Money(owed)), ledger.credit(wallet.overdraft_ledger_id, Money(owed))]
-    ledger.post(entry_kind, *lines, account_id=account_id, key=key, now=now, meta={**(meta or {}), "grant": str(place.pk)})
+    ledger.post(
+        entry_kind, *lines, account_id=account_id, key=key, now=now, meta={**(meta or {}), "grant": str(place.pk)}
+    )
     _refresh_next_expiry(account_id, now)
     grant.refresh_from_db()
     return grant
 
 
 def give_manually(
-    account_id: UUID, amount: Decimal, *, actor: User, reason: str, key: str, now: datetime, expires_at: datetime | None = None
+    account_id: UUID,
+    amount: Decimal,
+    *,
+    actor: User,
+    reason: str,
+    key: str,
+    now: datetime,
+    expires_at: datetime | None = None,
 ) -> CreditGrant:
     """Credit given by staff, with its reason in the audit (I12). Large sums need a second person (issue of its own)."""
     if not reason.strip():
@@ -109,7 +118,12 @@ def give_manually(
         )
         if first_time:
             audit.record(
-                actor=actor, action="manual_credit", subject=grant, now=now, reason=reason, after={"amount": str(grant.amount)}
+                actor=actor,
+                action="manual_credit",
+                subject=grant,
+                now=now,
+                reason=reason,
+                after={"amount": str(grant.amount)},
             )
     return grant
 
@@ -125,7 +139,9 @@ def expire_due(account_ids: list[UUID], *, now: datetime) -> int:
 def due_for_expiry(*, now: datetime, limit: int = 500) -> list[UUID]:
     """Accounts with a grant that has expired and is not yet written off; the sweep asks."""
     return list(
-        Wallet.objects.filter(next_expiry_at__lte=now).order_by("next_expiry_at").values_list("account_id", flat=True)[:limit]
+        Wallet.objects.filter(next_expiry_at__lte=now)
+        .order_by("next_expiry_at")
+        .values_list("account_id", flat=True)[:limit]
     )
 
 

@@ -59,7 +59,9 @@ def lock_wallet(account_id: UUID) -> Wallet:
         raise NotFound from None
 
 
-def post(kind: str, *lines: Line, account_id: UUID, key: str, now: datetime, meta: dict[str, Any] | None = None) -> JournalEntry:
+def post(
+    kind: str, *lines: Line, account_id: UUID, key: str, now: datetime, meta: dict[str, Any] | None = None
+) -> JournalEntry:
     """Write one balanced entry and move the caches with it, under the wallet's lock.
 
     The same key and lines return the first entry; the same key with other lines raise `IdempotencyConflict`.
@@ -85,7 +87,14 @@ def post(kind: str, *lines: Line, account_id: UUID, key: str, now: datetime, met
         )
         entry.save(force_insert=True)
         Posting.objects.bulk_create(
-            Posting(account_id=account_id, entry_id=entry.pk, line=n, ledger_id=line.ledger_id, side=line.side, amount=line.amount)
+            Posting(
+                account_id=account_id,
+                entry_id=entry.pk,
+                line=n,
+                ledger_id=line.ledger_id,
+                side=line.side,
+                amount=line.amount,
+            )
             for n, line in enumerate(lines, start=1)
         )
         wallet.save(update_fields=["balance", "overdraft", "seq"])

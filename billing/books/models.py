@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from accounts.models import User
 
-AMOUNT = {"max_digits": 24, "decimal_places": 10}
+AMOUNT: dict[str, Any] = {"max_digits": 24, "decimal_places": 10}
 _NAMESPACE = uuid.UUID("6d657465-7268-416c-8c00-6c6564676572")
 
 
@@ -173,7 +173,9 @@ class CreditGrant(models.Model):
     remaining = models.DecimalField(_("remaining"), **AMOUNT)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     created_at = models.DateTimeField(_("created"))
-    source = models.CharField(_("source"), max_length=120, help_text=_("What it came from: a top-up order, a campaign."))
+    source = models.CharField(
+        _("source"), max_length=120, help_text=_("What it came from: a top-up order, a campaign.")
+    )
     note = models.CharField(_("note"), max_length=200, blank=True)
 
     objects: ClassVar[Any] = CreditGrantQuerySet.as_manager()
@@ -263,9 +265,13 @@ class Posting(models.Model):
 
     pk = models.CompositePrimaryKey("account_id", "entry_id", "line")
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_constraint=False, db_index=False)
-    entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="postings", db_constraint=False, db_index=False)
+    entry = models.ForeignKey(
+        JournalEntry, models.PROTECT, related_name="postings", db_constraint=False, db_index=False
+    )
     line = models.SmallIntegerField()
-    ledger = models.ForeignKey(LedgerAccount, models.PROTECT, related_name="postings", db_constraint=False, db_index=False)
+    ledger = models.ForeignKey(
+        LedgerAccount, models.PROTECT, related_name="postings", db_constraint=False, db_index=False
+    )
     side = models.SmallIntegerField(choices=[(DEBIT, _("debit")), (CREDIT, _("credit"))])
     amount = models.DecimalField(_("amount"), **AMOUNT)
 
@@ -280,5 +286,3 @@ class Posting(models.Model):
 
     def __str__(self) -> str:
         return f"{'debit' if self.side == self.DEBIT else 'credit'} {self.amount}"
-
-

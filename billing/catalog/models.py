@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
 
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateTimeRangeField, RangeBoundary, RangeOperators
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-PRICE = {"max_digits": 24, "decimal_places": 14}
+PRICE: dict[str, Any] = {"max_digits": 24, "decimal_places": 14}
 """Prices per 1K are kept finer than the ledger: they are multiplied before they are rounded."""
 
 

@@ -24,9 +24,7 @@ GEMINI_GENERATE: Final = "gemini.generate"
 LITELLM: Final = "litellm"
 
 
-def normalise(
-    format: str, payload: Mapping[str, Any], *, convention: Convention | None = None
-) -> Usage:
+def normalise(format: str, payload: Mapping[str, Any], *, convention: Convention | None = None) -> Usage:
     """Canonical usage out of a provider's own object, or of a whole answer that holds one.
 
     `convention` says whether the input count includes cached tokens; None means what the format documents. A channel
@@ -36,9 +34,7 @@ def normalise(
     if reader is None:
         raise InvalidUsage(_("%(field)s: unknown format."), field="format")
     if convention not in (None, "inclusive", "exclusive"):
-        raise InvalidUsage(
-            _("%(field)s must be inclusive or exclusive."), field="usage_convention"
-        )
+        raise InvalidUsage(_("%(field)s must be inclusive or exclusive."), field="usage_convention")
     if not isinstance(payload, Mapping):
         raise InvalidUsage(_("%(field)s must be an object."), field="provider_usage")
     for wrapper in ("usage", "usageMetadata", "usage_metadata"):
@@ -86,10 +82,8 @@ def _openai(
         cache_write_5m_tokens=write_5m,
         cache_write_1h_tokens=write_1h,
         # A cached token of sound is priced as a cached token.
-        input_audio_tokens=_count(inside, "audio_tokens")
-        - _count(cached, "audio_tokens"),
-        input_image_tokens=_count(inside, "image_tokens")
-        - _count(cached, "image_tokens"),
+        input_audio_tokens=_count(inside, "audio_tokens") - _count(cached, "audio_tokens"),
+        input_image_tokens=_count(inside, "image_tokens") - _count(cached, "image_tokens"),
         output_audio_tokens=_count(outside, "audio_tokens"),
         output_image_tokens=_count(outside, "image_tokens"),
         reasoning_tokens=reasoning,
@@ -107,17 +101,9 @@ def _openai_chat(payload: Mapping[str, Any], convention: Convention | None) -> U
     )
 
 
-def _openai_responses(
-    payload: Mapping[str, Any], convention: Convention | None
-) -> Usage:
-    details = [
-        key for key in ("input_tokens_details", "input_token_details") if key in payload
-    ]
-    answers = [
-        key
-        for key in ("output_tokens_details", "output_token_details")
-        if key in payload
-    ]
+def _openai_responses(payload: Mapping[str, Any], convention: Convention | None) -> Usage:
+    details = [key for key in ("input_tokens_details", "input_token_details") if key in payload]
+    answers = [key for key in ("output_tokens_details", "output_token_details") if key in payload]
     return _openai(
         payload,
         convention,
@@ -158,11 +144,7 @@ def _anthropic(payload: Mapping[str, Any], convention: Convention | None) -> Usa
 def _gemini(payload: Mapping[str, Any], convention: Convention | None) -> Usage:
     """The prompt includes cached content; thoughts and tool results are counted beside, which the total proves."""
     told = {_camel(key): value for key, value in payload.items()}
-    answer = (
-        "candidatesTokenCount"
-        if "candidatesTokenCount" in told
-        else "responseTokenCount"
-    )
+    answer = "candidatesTokenCount" if "candidatesTokenCount" in told else "responseTokenCount"
     if not {"promptTokenCount", answer, "totalTokenCount"} & told.keys():
         raise InvalidUsage(_("%(field)s is missing."), field="promptTokenCount")
     prompt, candidates = _count(told, "promptTokenCount"), _count(told, answer)
@@ -188,12 +170,8 @@ def _gemini(payload: Mapping[str, Any], convention: Convention | None) -> Usage:
         input_tokens=tokens_in,
         output_tokens=candidates if thoughts_inside else candidates + thoughts,
         cache_read_tokens=cached,
-        input_audio_tokens=by_kind.get("AUDIO", 0)
-        + from_tools.get("AUDIO", 0)
-        - from_cache.get("AUDIO", 0),
-        input_image_tokens=by_kind.get("IMAGE", 0)
-        + from_tools.get("IMAGE", 0)
-        - from_cache.get("IMAGE", 0),
+        input_audio_tokens=by_kind.get("AUDIO", 0) + from_tools.get("AUDIO", 0) - from_cache.get("AUDIO", 0),
+        input_image_tokens=by_kind.get("IMAGE", 0) + from_tools.get("IMAGE", 0) - from_cache.get("IMAGE", 0),
         output_audio_tokens=drawn.get("AUDIO", 0),
         output_image_tokens=drawn.get("IMAGE", 0),
         reasoning_tokens=thoughts,
@@ -218,9 +196,7 @@ def _usage(**counts: int) -> Usage:
     return parse_usage({name: count for name, count in counts.items() if count})
 
 
-def _both(
-    payload: Mapping[str, Any], input_key: str, output_key: str
-) -> tuple[int, int]:
+def _both(payload: Mapping[str, Any], input_key: str, output_key: str) -> tuple[int, int]:
     """An embedding has no output and a stopped stream no input, but an object with neither is no usage."""
     if payload.get(input_key) is None and payload.get(output_key) is None:
         raise InvalidUsage(_("%(field)s is missing."), field=input_key)
@@ -259,15 +235,9 @@ def _writes(together: int, split: Mapping[str, Any], key: str) -> tuple[int, int
     return write_5m, write_1h
 
 
-def _litellm_writes(
-    payload: Mapping[str, Any], inside: Mapping[str, Any]
-) -> tuple[int, int]:
-    together = _count(inside, "cache_creation_tokens") or _count(
-        payload, "cache_creation_input_tokens"
-    )
-    split = _details(inside, "cache_creation_token_details") or _details(
-        payload, "cache_creation"
-    )
+def _litellm_writes(payload: Mapping[str, Any], inside: Mapping[str, Any]) -> tuple[int, int]:
+    together = _count(inside, "cache_creation_tokens") or _count(payload, "cache_creation_input_tokens")
+    split = _details(inside, "cache_creation_token_details") or _details(payload, "cache_creation")
     return _writes(together, split, "cache_creation_token_details")
 
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from accounts.models import User
 
-FLOWS = {"max_digits": 20, "decimal_places": 6}
-FACTOR = {"max_digits": 6, "decimal_places": 4}
-LOOSE = {"db_constraint": False, "db_index": False, "related_name": "+"}
+FLOWS: dict[str, Any] = {"max_digits": 20, "decimal_places": 6}
+FACTOR: dict[str, Any] = {"max_digits": 6, "decimal_places": 4}
+LOOSE: dict[str, Any] = {"db_constraint": False, "db_index": False, "related_name": "+"}
 
 
 class Funding(models.TextChoices):
@@ -162,7 +162,9 @@ class UsageRecord(models.Model):
         verbose_name_plural = _("usage records")
         constraints = [
             models.UniqueConstraint(fields=["account", "request_id"], name="usage_request"),
-            models.CheckConstraint(condition=models.Q(charge__gte=0, list_price__gte=0, flows__gte=0), name="usage_amounts"),
+            models.CheckConstraint(
+                condition=models.Q(charge__gte=0, list_price__gte=0, flows__gte=0), name="usage_amounts"
+            ),
             models.CheckConstraint(
                 condition=models.Q(entry__isnull=False) | models.Q(charge=0), name="usage_charged_by_entry"
             ),

@@ -135,7 +135,23 @@ def capture(captures: Sequence[Capture], *, now: datetime) -> list[Charged | Bil
         if row is None:
             answers[place] = NotFound()
             continue
-        hold, account, key, request, kind, funding, model, channel, version, of_channel, of_user, fields, print_, trace, at = row
+        (
+            hold,
+            account,
+            key,
+            request,
+            kind,
+            funding,
+            model,
+            channel,
+            version,
+            of_channel,
+            of_user,
+            fields,
+            print_,
+            trace,
+            at,
+        ) = row
         try:
             sheet = rate(
                 _plan(book, version), wanted.usage, channel_discount=of_channel, user_discount=of_user, fields=fields

@@ -89,11 +89,17 @@ def recompute_charges(since: datetime | None = None, *, chunk: int = 5000) -> It
     if since is not None:
         records = records.filter(created_at__gte=since)
     checked, wrong = 0, []
-    for record, version, used, fields, of_channel, of_user, funding, list_price, charge in records.iterator(chunk_size=chunk):
+    for record, version, used, fields, of_channel, of_user, funding, list_price, charge in records.iterator(
+        chunk_size=chunk
+    ):
         checked += 1
         try:
             sheet = rate(
-                book.plan_of(version), parse_usage(used), channel_discount=of_channel, user_discount=of_user, fields=fields
+                book.plan_of(version),
+                parse_usage(used),
+                channel_discount=of_channel,
+                user_discount=of_user,
+                fields=fields,
             )
         except (KeyError, BillingError) as error:
             wrong.append(f"record {record}: cannot be rated: {error}")

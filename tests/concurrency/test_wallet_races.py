@@ -8,9 +8,9 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 
 from billing.books.models import JournalEntry, Wallet
+from billing.catalog.usage import Usage
 from billing.metering import holds, usage
 from billing.metering.models import Authorization, UsageRecord
-from billing.catalog.usage import Usage
 from tests import factories
 from tests.concurrency.helpers import at_once, in_thread, wait_until_blocked, without_lock
 
@@ -28,7 +28,9 @@ def two_holds_meet() -> list[str]:
             return [first, second()]
 
 
-@pytest.mark.parametrize(("control", "outcomes"), [(False, ["created", "insufficient_balance"]), (True, ["created", "created"])])
+@pytest.mark.parametrize(
+    ("control", "outcomes"), [(False, ["created", "insufficient_balance"]), (True, ["created", "created"])]
+)
 def test_two_holds_for_the_same_dollar_and_only_the_lock_stops_the_second(control, outcomes):
     with without_lock("authorize") if control else nullcontext():
         assert two_holds_meet() == outcomes

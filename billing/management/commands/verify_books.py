@@ -28,6 +28,8 @@ class Command(BaseCommand):
             for row in result.broken:
                 self.stdout.write(f"       {row}")
         seconds = time.perf_counter() - began
-        self.stdout.write(f"verify_books: {looked_at:,} rows in {seconds:.2f} s ({looked_at / max(seconds, 1e-9):,.0f} rows/s)")
+        self.stdout.write(
+            f"verify_books: {looked_at:,} rows in {seconds:.2f} s ({looked_at / max(seconds, 1e-9):,.0f} rows/s)"
+        )
         if broken:
             raise CommandError(f"{broken} rows break an invariant.", returncode=1)
