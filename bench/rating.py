@@ -119,12 +119,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    options, _others = parser.parse_known_args()
     result = run(seconds=options.seconds, rounds=options.rounds)
     for name in ("ours", "with_lines", "genai-prices", "litellm"):
         value = result[name]
         print(f"{name:<14} {value:>12,.0f}/s" if value else f"{name:<14} not installed")
-    print(f"ratio with lines to the faster peer {result['ratio']:.1f}, goal {GOAL}")
+    peer = max(result["genai-prices"] or 0, result["litellm"] or 0)
+    mine = result["with_lines"] or 0
+    print(f"rating with lines: ours {mine:,.0f}/s, peer {peer:,.0f}/s, ratio {result['ratio']:.1f}, goal {GOAL}")
 
 
 if __name__ == "__main__":
