@@ -49,4 +49,4 @@ def current_account(request: HttpRequest) -> Account | None:
         chosen = request.session.get(SESSION_KEY) if mine else None
         request._account = next((a for a in mine if str(a.pk) == chosen), mine[0] if mine else None)  # type: ignore[attr-defined]
         request._accounts = mine  # type: ignore[attr-defined]
-    return request._account  # type: ignore[attr-defined,no-any-return]
+    return request._account  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ def member_preferences(get_response: Callable[[HttpRequest], HttpResponse]) -> C
         if user.is_authenticated:
             if user.locale and user.locale != translation.get_language():
                 translation.activate(user.locale)
-                request.LANGUAGE_CODE = translation.get_language()  # type: ignore[attr-defined]
+                request.LANGUAGE_CODE = translation.get_language()
             try:
                 timezone.activate(zoneinfo.ZoneInfo(user.time_zone))
             except (zoneinfo.ZoneInfoNotFoundError, ValueError):

@@ -26,15 +26,17 @@ def main() -> int:
     options = [name for name in sys.argv[1:] if name.startswith("-")]
     code = 0
     if "calls" in wanted:
-        with tempfile.TemporaryDirectory(prefix="meterhall-bench-") as folder:
-            with embedded.start(Path(folder), durable=True) as services:
-                settings = {
-                    "DATABASE_URL": services.database_url,
-                    "REDIS_URL": services.redis_url,
-                    "DATA_DIR": folder,
-                    "LOG_LEVEL": "WARNING",
-                }
-                code |= _run("bench.calls", options, settings)
+        with (
+            tempfile.TemporaryDirectory(prefix="meterhall-bench-") as folder,
+            embedded.start(Path(folder), durable=True) as services,
+        ):
+            settings = {
+                "DATABASE_URL": services.database_url,
+                "REDIS_URL": services.redis_url,
+                "DATA_DIR": folder,
+                "LOG_LEVEL": "WARNING",
+            }
+            code |= _run("bench.calls", options, settings)
     if "rating" in wanted:
         code |= _run("bench.rating", options, {})
     return code

@@ -7,7 +7,8 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         """Register what the account needs at its opening, and what every installation has."""
-        from billing.books import credits, seeds  # noqa: F401  # registers open_wallet
+        from billing import seeds
+        from billing.books import credits  # noqa: F401  # registers open_wallet
         from billing.payments import checks, handlers  # noqa: F401  # register a system check and the event handlers
 
         post_migrate.connect(seeds.plant, sender=self, dispatch_uid="billing.seeds")

@@ -17,7 +17,7 @@ _lane = Lane()
 async def application(
     scope: dict[str, Any],
     receive: Callable[[], Awaitable[dict[str, Any]]],
-    send: Callable[[dict[str, Any]], Awaitable[None]],
+    send: Callable[[Any], Awaitable[None]],
 ) -> None:
     """The gateway's hot verbs go to the lane, everything else to Django."""
     if scope["type"] == "http" and takes(scope):

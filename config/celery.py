@@ -8,7 +8,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("meterhall")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["billing.books", "billing.payments", "billing.metering", "billing.catalog", "gateway", "accounts"])
+app.autodiscover_tasks(
+    ["billing.books", "billing.payments", "billing.metering", "billing.catalog", "gateway", "accounts"]
+)
 
 app.conf.beat_schedule = {
     "metering: usage by day": {"task": "billing.metering.tasks.roll_usage", "schedule": 60.0},

@@ -16,11 +16,13 @@ from django.db import connection
 from django.http import HttpRequest, StreamingHttpResponse
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # also in their full width
+_CONTROLS = ("\t", "\r", "\n")
 _END = object()
 
 
 def cell(value: Any) -> str:
-    """A value as a cell. What a spreadsheet might take for a formula gets an apostrophe in front (07-reliability 7.2)."""
+    """A value as a cell. What a spreadsheet might take for a formula gets an apostrophe in front (7.2)."""
     if value is None:
         return ""
     if isinstance(value, bool):

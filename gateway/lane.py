@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -134,9 +135,9 @@ class Lane:
                 extra["WWW-Authenticate"] = "Bearer"
         except Exception:
             log.exception("the lane failed at %s", scope["path"])
-            refusal = errors.ServiceUnavailable(retry_after=1)
+            broken = errors.ServiceUnavailable(retry_after=1)
             status, extra, kind = 500, {}, problems.CONTENT_TYPE
-            body = problems.document(refusal, trace) | {"status": 500, "code": "internal_error"}
+            body = problems.document(broken, trace) | {"status": 500, "code": "internal_error"}
         await _reply(send, status, orjson.dumps(body), kind, {**extra, "X-Trace-Id": trace})
 
     async def _answer(
@@ -144,7 +145,7 @@ class Lane:
     ) -> tuple[int, Any]:
         if scope["method"] != "POST":
             refusal = errors.BadRequest(_("Use POST here."))
-            refusal.status = 405  # type: ignore[misc]
+            refusal.status, refusal.code = HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed"  # type: ignore[misc]
             raise refusal
         token = await tokens.identify(headers.get("authorization", ""), _client_of(scope, headers), loop, self.executor)
         route, hold = route_of(scope["path"])

@@ -4,7 +4,7 @@ would recreate every permission each time. What every installation has is plante
 
 from django.db import connection
 
-from billing.books import seeds
+from billing import seeds
 from billing.catalog import book
 
 KEPT = ("django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions")

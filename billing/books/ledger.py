@@ -32,11 +32,9 @@ class Line:
 def _line(ledger: LedgerAccount | CreditGrant | UUID | str, side: int, money: Money) -> Line:
     if money.currency != "USD" or money.amount <= 0:
         raise ValueError(f"A posting is an amount in USD above zero, not {money}")
-    if isinstance(ledger, str):
-        ledger_id = System.id_of(ledger)
-    else:
-        ledger_id = ledger if isinstance(ledger, UUID) else ledger.pk
-    return Line(ledger_id, side, money.amount.quantize(LEDGER_QUANTUM))
+    if not isinstance(ledger, UUID):
+        ledger = System.id_of(ledger) if isinstance(ledger, str) else ledger.pk
+    return Line(ledger, side, money.amount.quantize(LEDGER_QUANTUM))
 
 
 def debit(ledger: LedgerAccount | CreditGrant | UUID | str, money: Money) -> Line:
@@ -121,7 +119,8 @@ def _move(wallet: Wallet, lines: tuple[Line, ...]) -> Decimal:
             wallet.balance += credited
         elif ledger.kind == LedgerAccount.Kind.OVERDRAFT:
             wallet.overdraft -= credited
-    return wallet.net - before
+    gained: Decimal = wallet.net - before
+    return gained
 
 
 def _same(before: JournalEntry, kind: str, lines: tuple[Line, ...]) -> JournalEntry:

@@ -158,7 +158,7 @@ class PriceVersion(models.Model):
 
 
 class PriceComponent(models.Model):
-    """The price of one kind of special token: a multiple of its base price, or an absolute price per 1K (F049, F050)."""
+    """The price of one kind of special token: a multiple of its base price, or a price per 1K (F049, F050)."""
 
     class Kind(models.TextChoices):
         CACHE_READ = "cache_read", _("Cache read")

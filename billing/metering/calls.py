@@ -22,7 +22,7 @@ def call(statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
     connection.ensure_connection()
     with connection.wrap_database_errors:
         cursor = psycopg.Cursor(connection.connection, row_factory=tuple_row)
-        cursor.execute(statement, params, prepare=True, binary=True)  # type: ignore[arg-type]
+        cursor.execute(statement, params, prepare=True, binary=True)
         return cursor.fetchall()
 
 
@@ -36,7 +36,8 @@ def in_rounds(items: Sequence[T], key_of: Callable[[T], Any], work: Callable[[li
     waiting = list(range(len(items)))
     while waiting:
         seen: set[Any] = set()
-        now, later = [], []
+        now: list[int] = []
+        later: list[int] = []
         for position in waiting:
             key = key_of(items[position])
             (later if key in seen else now).append(position)

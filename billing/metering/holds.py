@@ -56,9 +56,11 @@ class Held:
     available: Decimal | None
 
 
-_AUTHORIZE = """SELECT outcome, id, status, funding, held, held_flows, expires_at, trace_id, available FROM mh_authorize(
-  %s::timestamptz, %s::timestamptz, %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::bytea[], %s::text[], %s::text[],
-  %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::text[]::jsonb[], %s::numeric[], %s::text[], %s::text[])"""
+_AUTHORIZE = """SELECT outcome, id, status, funding, held, held_flows, expires_at, trace_id, available
+  FROM mh_authorize(
+    %s::timestamptz, %s::timestamptz, %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::bytea[],
+    %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[],
+    %s::text[]::jsonb[], %s::numeric[], %s::text[], %s::text[])"""
 
 
 def authorize(requests: Sequence[HoldRequest], *, now: datetime, expires_at: datetime) -> list[Held]:

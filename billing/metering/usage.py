@@ -161,8 +161,8 @@ def capture(captures: Sequence[Capture], *, now: datetime) -> list[Charged | Bil
             continue
         stored = wanted.usage.as_dict()
         item = _Item(
-            hold, hold, account, key, request, _digest(stored), kind, funding, model, channel, version, of_channel, of_user,
-            fields, wanted.usage, stored, sheet.list_price, _to_pay(sheet, funding), wanted.upstream_status,
+            hold, hold, account, key, request, _digest(stored), kind, funding, model, channel, version, of_channel,
+            of_user, fields, wanted.usage, stored, sheet.list_price, _to_pay(sheet, funding), wanted.upstream_status,
             wanted.latency_ms, print_, trace, at,
         )  # fmt: skip
         items.append(item)
@@ -192,9 +192,9 @@ def report(reports: Sequence[Report], *, now: datetime) -> list[Charged | Billin
             continue
         stored = told.usage.as_dict()
         item = _Item(
-            uuid7(), None, told.account_id, told.api_key_id, told.request_id, _digest({"model": told.model_id, **stored}),
-            "call", "payg", told.model_id, told.channel_id, told.price_version_id, told.channel_discount,
-            told.user_discount, told.fields, told.usage, stored, sheet.list_price, _to_pay(sheet, "payg"),
+            uuid7(), None, told.account_id, told.api_key_id, told.request_id,
+            _digest({"model": told.model_id, **stored}), "call", "payg", told.model_id, told.channel_id,
+            told.price_version_id, told.channel_discount, told.user_discount, told.fields, told.usage, stored, sheet.list_price, _to_pay(sheet, "payg"),
             told.upstream_status, told.latency_ms, told.fingerprint, told.trace_id, told.occurred_at,
         )  # fmt: skip
         items.append(item)

@@ -93,7 +93,7 @@ def test_the_same_request_id_fifty_times_at_once_is_one_hold_and_one_charge(gate
 
 
 def test_an_empty_wallet_gets_402_with_the_receipt(gateway, customer):
-    account, key, secret = customer
+    _account, key, secret = customer
     answer = gateway.post(
         "/api/v1/authorizations", json=body(secret, estimate={"input_tokens": 100_000, "max_output_tokens": 1})
     )

@@ -22,9 +22,8 @@ class Command(BaseCommand):
             looked_at += result.looked_at
             broken += len(result.broken)
             state = self.style.ERROR("BROKEN") if result.broken else self.style.SUCCESS("ok")
-            self.stdout.write(
-                f"{result.check.number:<4} {state:<8} {result.looked_at:>10,} rows {result.seconds:>8.3f} s  {result.check.sentence}"
-            )
+            figures = f"{result.looked_at:>10,} rows {result.seconds:>8.3f} s"
+            self.stdout.write(f"{result.check.number:<4} {state:<8} {figures}  {result.check.sentence}")
             for row in result.broken:
                 self.stdout.write(f"       {row}")
         seconds = time.perf_counter() - began

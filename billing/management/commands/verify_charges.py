@@ -27,8 +27,7 @@ class Command(BaseCommand):
             for line in differences[:20]:
                 self.stdout.write(self.style.ERROR(line))
         seconds = time.perf_counter() - began
-        self.stdout.write(
-            f"verify_charges: {checked:,} records in {seconds:.2f} s ({checked / max(seconds, 1e-9):,.0f} records/s), {wrong} differ"
-        )
+        speed = f"{checked / max(seconds, 1e-9):,.0f} records/s"
+        self.stdout.write(f"verify_charges: {checked:,} records in {seconds:.2f} s ({speed}), {wrong} differ")
         if wrong:
             raise CommandError(f"{wrong} charges differ from their recomputation.", returncode=1)
