@@ -83,7 +83,9 @@ class KeyOutput(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=ApiKey.Kind.choices)
     status = serializers.SerializerMethodField()
     group = serializers.UUIDField(source="group_id", allow_null=True)
-    allowed_models = serializers.ListField(child=serializers.CharField(), allow_null=True, help_text="null: all models.")
+    allowed_models = serializers.ListField(
+        child=serializers.CharField(), allow_null=True, help_text="null: all models."
+    )
     created_at = UtcField()
     last_used_at = UtcField(allow_null=True)
     expires_at = UtcField(allow_null=True)
@@ -155,7 +157,9 @@ class KeyView(ApiView):
             raise exceptions.PermissionDenied(_("Sign in again before you make a secret."))
 
 
-_KEY_EXAMPLE = OpenApiExample("A key", {"name": "production", "allowed_models": ["anthropic/claude-opus-4.6"]}, request_only=True)
+_KEY_EXAMPLE = OpenApiExample(
+    "A key", {"name": "production", "allowed_models": ["anthropic/claude-opus-4.6"]}, request_only=True
+)
 
 
 @extend_schema_view(
@@ -230,8 +234,9 @@ class KeyDetail(KeyView):
         return self.answer(changed, now)
 
     @extend_schema(
-        operation_id="keys_disable", summary="Disable an API key for good", request=None, responses={204: None}, tags=["Keys"]
-    )
+        operation_id="keys_disable", summary="Disable an API key for good", request=None, responses={204: None},
+        tags=["Keys"],
+    )  # fmt: skip
     def delete(self, request: Request, key_id: UUID) -> Response:
         """The row stays, because calls were made with it; repeats change nothing."""
         api_keys.disable(self.own(key_id).pk, now=clock.now(), actor=self.caller.user, actor_label=self.caller.label)
@@ -259,5 +264,3 @@ class KeyRotate(KeyView):
             grace=timedelta(seconds=told["grace_seconds"]),
         )  # fmt: skip
         return self.answer(new, now, secret=secret, code=status.HTTP_201_CREATED)
-
-

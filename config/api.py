@@ -139,7 +139,7 @@ class PeriodQuery(serializers.Serializer[Any]):
 class CsvQuery(serializers.Serializer[Any]):
     """Lists that can be had as a table."""
 
-    format = serializers.ChoiceField(  # type: ignore[assignment]
+    format = serializers.ChoiceField(
         choices=["json", "csv"], default="json", required=False, help_text="`csv` streams all rows that match."
     )
 
@@ -240,7 +240,7 @@ class ApiView(APIView):
         return self.caller.account
 
     def query(self, kind: type[serializers.Serializer[Any]]) -> dict[str, Any]:
-        """The query string, checked. What the endpoint does not know is refused: a filter with a typo filters nothing."""
+        """The query string, checked. An unknown parameter is refused: a filter with a typo filters nothing."""
         told = self.request.query_params
         form = kind(data={name: told[name] for name in told})
         unknown = sorted(told.keys() - form.fields.keys())
@@ -276,7 +276,7 @@ class CsvRenderer(JSONRenderer):
 
 
 class ListView(ApiView):
-    """A list: `query_form` checks, `rows` selects, `row_form` shows, `keyset` orders; `columns` makes it a table too."""
+    """A list: `query_form` checks, `rows` selects, `row_form` shows, `keyset` orders; with `columns` a table too."""
 
     query_form: ClassVar[type[serializers.Serializer[Any]]] = ListQuery
     row_form: ClassVar[type[serializers.Serializer[Any]]]
@@ -327,7 +327,7 @@ def page_of(row_form: Callable[..., Any], name: str) -> Any:
         name,
         {
             "results": row_form(many=True),
-            "next_cursor": serializers.CharField(allow_null=True, help_text="Send as `cursor` to go on; null at the end."),
+            "next_cursor": serializers.CharField(allow_null=True, help_text="The next `cursor`."),
             "next": serializers.URLField(allow_null=True, help_text="The same as a whole address."),
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from datetime import datetime
 from decimal import Decimal
@@ -9,15 +10,21 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, JsonResponse
+from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from django.utils import translation
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from rest_framework import exceptions
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 
 from billing import errors
 from billing.errors import BillingError
 from config.middleware import current_trace_id
+
+log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 BALANCE_CODES = frozenset(
@@ -30,6 +37,13 @@ BALANCE_CODES = frozenset(
         "extra_usage_cap",
     }
 )
+
+
+_TITLES = {
+    405: gettext_lazy("This address does not know this method."),
+    406: gettext_lazy("The answer cannot be given in this format."),
+    415: gettext_lazy("Send the body as application/json."),
+}
 
 
 def plain(value: Any) -> Any:
@@ -57,7 +71,7 @@ def rfc3339(moment: datetime) -> str:
 def status_of(error: BillingError) -> int:
     """The HTTP status; gateways that need it get 403 for a refusal about money (C04)."""
     if error.code in BALANCE_CODES:
-        return settings.BALANCE_DENIAL_STATUS
+        return int(settings.BALANCE_DENIAL_STATUS)
     return int(error.status)
 
 
@@ -81,10 +95,19 @@ def headers(error: BillingError) -> dict[str, str]:
     return {"Retry-After": str(after)} if after is not None else {}
 
 
+def internal_error() -> BillingError:
+    """A bug of ours: nothing of it is told but that it happened."""
+    error = BillingError(_("Something broke on our side; it has been recorded."))
+    error.code, error.status, error.title = "internal_error", 500, _("Internal error")  # type: ignore[misc]
+    return error
+
+
 def response(error: BillingError, request: HttpRequest) -> JsonResponse:
     """The refusal as an answer of a plain Django view."""
     found = JsonResponse(
-        document(error, getattr(request, "trace_id", current_trace_id())), status=status_of(error), headers=headers(error)
+        document(error, getattr(request, "trace_id", current_trace_id())),
+        status=status_of(error),
+        headers=headers(error),
     )
     found["Content-Type"] = CONTENT_TYPE
     if found.status_code == 401:
@@ -118,20 +141,37 @@ def _as_billing_error(exc: Exception) -> BillingError | None:
     if isinstance(exc, exceptions.PermissionDenied):
         return errors.PermissionDenied(str(exc.detail) if str(exc.detail) else "")
     if isinstance(exc, exceptions.ValidationError):
-        return errors.InvalidRequest(_("Some fields are not right."), errors=_flat(exc.detail))
+        rows = _flat(exc.detail)
+        return errors.InvalidRequest(
+            _("Some fields are not right."), field=rows[0]["field"] if rows else "", errors=rows
+        )
     if isinstance(exc, exceptions.Throttled):
-        return errors.RpmExceeded(retry_after=int(exc.wait or 1))
+        return errors.RpmExceeded(retry_after=int(exc.wait or 1))  # type: ignore[attr-defined]
+    if isinstance(exc, OperationalError | InterfaceError):
+        log.error("the database did not answer: %s", exc)
+        return errors.ServiceUnavailable(retry_after=1)
+    if isinstance(exc, RequestDataTooBig):
+        return errors.BodyTooLarge()
+    if isinstance(exc, UnreadablePostError):
+        return errors.BadRequest()
     if isinstance(exc, exceptions.APIException):
-        refused = errors.BadRequest(str(exc.detail))
-        refused.status = exc.status_code  # type: ignore[misc]  # 405, 406, 415: DRF knows which
+        refused = errors.BodyTooLarge() if exc.status_code == 413 else errors.BadRequest(str(exc.detail))
+        if exc.status_code in (405, 406, 415):  # REST framework knows which
+            refused.status, refused.code = exc.status_code, exc.default_code  # type: ignore[misc,assignment]
+            refused.title = _TITLES[exc.status_code]  # type: ignore[misc]
         return refused
     return None
 
 
 def _flat(detail: Any, at: str = "") -> list[dict[str, str]]:
     if isinstance(detail, dict):
-        return [row for key, inner in detail.items() for row in _flat(inner, f"{at}.{key}" if at else str(key))]
+        return [row for key, inner in detail.items() for row in _flat(inner, _place(at, str(key)))]
     if isinstance(detail, list):
         return [row for inner in detail for row in _flat(inner, at)]
     return [{"field": at, "message": str(detail)}]
 
+
+def _place(at: str, key: str) -> str:
+    if key == api_settings.NON_FIELD_ERRORS_KEY:
+        return at
+    return f"{at}.{key}" if at else key

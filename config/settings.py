@@ -135,7 +135,9 @@ if env.bool("DATABASE_POOL", default=True):
         "timeout": 10,
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "mh"}}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "mh"}
+}
 
 # --- Celery -------------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or REDIS_URL
@@ -190,7 +192,7 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = "http" if DEBUG else "https"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = f"[{SITE_NAME}] "
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = SITE_NAME
-MFA_FORMS = {}
+MFA_FORMS: dict[str, str] = {}
 STAFF_MFA_REQUIRED = env.bool("STAFF_MFA_REQUIRED", default=False)
 USERSESSIONS_TRACK_ACTIVITY = False
 
@@ -286,14 +288,38 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Meterhall API",
     "DESCRIPTION": "Authorise, capture and price calls; read and move an account's money.",
     "VERSION": "1",
+    "TAGS": [
+        {"name": "Gateway", "description": "Before and after each call; for gateways, with a `gw-…` token."},
+        {"name": "Prices", "description": "The price list and the calculator. Public."},
+        {"name": "Account", "description": "The account that a credential belongs to."},
+        {"name": "Keys", "description": "API keys for calls through the gateway."},
+        {"name": "Money", "description": "Balance, journal, top-ups."},
+        {"name": "Usage", "description": "Calls and what they cost."},
+    ],
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
     "SCHEMA_PATH_PREFIX": "/api/v1/",
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "gateway.schema.add_lane"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "gateway.schema.add_lane",
+        "config.openapi.add_problems",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "AccountKind": "accounts.models.Account.Kind",
+        "AccountStatus": "accounts.models.Account.Status",
+        "KeyKind": "accounts.models.ApiKey.Kind",
+        "GrantKind": "billing.books.models.CreditGrant.Kind",
+        "EntryKind": "billing.books.models.JournalEntry.Kind",
+        "ModelKind": "billing.catalog.models.Model.Kind",
+        "UsageStatus": "billing.metering.api.STATUSES",
+        "TopUpStatus": "billing.payments.models.TopUp.Status",
+    },
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "docExpansion": "list"},
 }
 
 # --- Payments (04-payments) ---------------------------------------------------------------------------------------

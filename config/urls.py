@@ -2,10 +2,11 @@
 
 from django.conf import settings
 from django.contrib import admin
-from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView
 
-from config import health, mailbox, pages
+from config import errors, health, mailbox, pages
+from config.openapi import ApiDocs
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
@@ -21,5 +22,8 @@ urlpatterns = [
     path("api/v1/", include("accounts.api_urls")),
     path("api/v1/", include("billing.api_urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),
+    path("api/docs/", ApiDocs.as_view(url_name="api-schema"), name="api-docs"),
+    re_path(r"^api/", errors.nothing_here, name="api-nothing-here"),
 ]
+handler400, handler403 = "config.errors.bad_request", "config.errors.permission_denied"
+handler404, handler500 = "config.errors.page_not_found", "config.errors.server_error"

@@ -24,7 +24,9 @@ class Program(Client):
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
         path = path if path.startswith("/") else f"/api/v1/{path}"
-        return self.generic(method, path, body or b"", content_type=more.pop("content_type", "application/json"), **more)
+        return self.generic(
+            method, path, body or b"", content_type=more.pop("content_type", "application/json"), **more
+        )
 
 
 def management_key(of: Account, role: str = "admin") -> str:

@@ -81,11 +81,13 @@ class TransactionOutput(serializers.Serializer[Any]):
 
     def get_order(self, entry: JournalEntry) -> str | None:
         """Only where there is one."""
-        return entry.meta.get("order")
+        found: str | None = entry.meta.get("order")
+        return found
 
     def get_calls(self, entry: JournalEntry) -> int | None:
         """Only for usage."""
-        return entry.meta.get("calls")
+        found: int | None = entry.meta.get("calls")
+        return found
 
 
 @extend_schema_view(
@@ -93,7 +95,8 @@ class TransactionOutput(serializers.Serializer[Any]):
         operation_id="transactions_list", summary="List what changed the balance, newest first",
         parameters=[TransactionQuery], tags=["Money"],
         responses={
-            (200, "application/json"): page_of(TransactionOutput, "TransactionPage"), (200, "text/csv"): OpenApiTypes.STR,
+            (200, "application/json"): page_of(TransactionOutput, "TransactionPage"),
+            (200, "text/csv"): OpenApiTypes.STR,
         },
     )
 )  # fmt: skip

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import exceptions, serializers
 from rest_framework.permissions import AllowAny
@@ -78,7 +77,7 @@ class PriceOutput(UnitsOutput):
     price_version = serializers.IntegerField()
     type = serializers.ChoiceField(choices=list(PRICE_TYPES))
     free = serializers.BooleanField()
-    multiples = serializers.DictField(child=serializers.CharField(), help_text="Special tokens as multiples of their base.")
+    multiples = serializers.DictField(child=serializers.CharField(), help_text="Multiples of the base price.")
     component_per_1k = serializers.DictField(child=serializers.CharField(), help_text="Special tokens' own prices.")
     tiers = TierOutput(many=True)
     field_multipliers = FieldMultiplierOutput(many=True)
@@ -139,7 +138,8 @@ class Models(PublicView):
         slugs = [slug for slug, card in sorted(book.models.items()) if slug > after and _matches(card, query, prices)]
         size = query["page_size"]
         shown = [_model(book, book.models[slug], prices.get(slug, []), discount) for slug in slugs[:size]]
-        return self.page(ModelOutput(shown, many=True).data, book.models[slugs[size - 1]] if len(slugs) > size else None)
+        last = book.models[slugs[size - 1]] if len(slugs) > size else None
+        return self.page(ModelOutput(shown, many=True).data, last)
 
 
 def _matches(card: ModelCard, query: dict[str, Any], prices: dict[str, list[Price]]) -> bool:
@@ -152,8 +152,10 @@ def _matches(card: ModelCard, query: dict[str, Any], prices: dict[str, list[Pric
 
 
 def _model(book: Book, card: ModelCard, prices: list[Price], discount: Decimal) -> dict[str, Any]:
-    told = {name: getattr(card, name) for name in ("slug", "name", "vendor", "kind", "context_window", "max_output_tokens")}
-    return told | {"coming_soon": card.coming_soon, "prices": [_price(book, price, discount) for price in prices]}
+    names = ("slug", "name", "vendor", "kind", "context_window", "max_output_tokens", "coming_soon")
+    return {name: getattr(card, name) for name in names} | {
+        "prices": [_price(book, price, discount) for price in prices]
+    }
 
 
 def _price(book: Book, price: Price, discount: Decimal) -> dict[str, Any]:
@@ -218,17 +220,17 @@ class QuoteInput(serializers.Serializer[Any]):
     provider_usage = serializers.JSONField(
         required=False, allow_null=True, help_text="The provider's own object, untouched; needs `format`."
     )
-    format = serializers.CharField(  # type: ignore[assignment]
+    format = serializers.CharField(
         required=False, max_length=40, allow_null=True,
         help_text="`openai.chat`, `openai.responses`, `anthropic.messages`, `gemini.generate` or `litellm`.",
     )  # fmt: skip
-    account = serializers.UUIDField(required=False, allow_null=True, help_text="Whose discount; absent: the list price.")
+    account = serializers.UUIDField(required=False, allow_null=True, help_text="Whose discount counts; absent: none.")
 
     def get_fields(self) -> dict[str, Any]:
         """`fields` is a word of the serializer's own, so the field is made here."""
         return super().get_fields() | {
             "fields": serializers.JSONField(
-                required=False, allow_null=True, help_text='Request fields and headers: `{"header:x-priority": "true"}`.'
+                required=False, allow_null=True, help_text='For instance `{"header:x-priority": "true"}`.'
             )
         }
 
@@ -258,8 +260,8 @@ class Quotes(PublicView):
     @extend_schema(
         operation_id="quotes_create", summary="Price a call without making it", request=QuoteInput,
         responses=SheetOutput, examples=[_QUOTE, _PROVIDER], tags=["Prices"],
-        description="Public, and charges nothing. The gateway, the portal's calculator and the rating of real calls use "
-        "the same function. `account` may be named by a gateway, or by a credential of that account.",
+        description="Public, and charges nothing. The gateway, the portal's calculator and the rating of real calls "
+        "use the same function. `account` may be named by a gateway, or by a credential of that account.",
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """The full sheet."""

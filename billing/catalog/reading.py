@@ -39,6 +39,9 @@ def fields_of(body: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in found.items():
         if not _FIELD_NAME.fullmatch(name):
             raise InvalidRequest(_("%(field)s has a name that cannot be used."), field="fields")
-        if not isinstance(value, str | int | bool | float | None) or (isinstance(value, str) and ("\0" in value or len(value) > 200)):
-            raise InvalidRequest(_("%(field)s must be a short text, a number or a truth value."), field=f"fields.{name}")
+        unkept = isinstance(value, str) and ("\0" in value or len(value) > 200)
+        if unkept or not isinstance(value, str | int | bool | float | None):
+            raise InvalidRequest(
+                _("%(field)s must be a short text, a number or a truth value."), field=f"fields.{name}"
+            )
     return found

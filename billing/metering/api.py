@@ -42,6 +42,7 @@ from config.api import (
 
 MOST_DAYS = 400
 MOST_GROUPS = 1000
+STATUSES = [("charged", _("Charged")), ("not_charged", _("Not charged"))]
 
 
 def sheet_of(record: UsageRecord) -> dict[str, Any]:
@@ -75,7 +76,7 @@ class UsageQuery(ListQuery, PeriodQuery, CsvQuery):
     group = serializers.UUIDField(required=False, help_text="A key group's id.")
     funding = serializers.ChoiceField(choices=Funding.choices, required=False)
     kind = serializers.ChoiceField(choices=["call", "image", "video", "batch"], required=False)
-    status = serializers.ChoiceField(choices=["charged", "not_charged"], required=False)
+    status = serializers.ChoiceField(choices=STATUSES, required=False)
     request_id = serializers.CharField(required=False, max_length=200)
     trace_id = serializers.CharField(required=False, max_length=64)
 
@@ -127,7 +128,7 @@ class UsageOutput(serializers.Serializer[Any]):
         """Masked; null for calls of the platform's own apps."""
         return dict(KeyShown(record.api_key).data) if record.api_key else None
 
-    @extend_schema_field(serializers.ChoiceField(choices=["charged", "not_charged"]))
+    @extend_schema_field(serializers.ChoiceField(choices=STATUSES))
     def get_status(self, record: UsageRecord) -> str:
         """Whether the call cost anything, money or Flows."""
         return "charged" if record.charged else "not_charged"
@@ -147,13 +148,19 @@ class UsageDetailOutput(UsageOutput):
 
     usage = serializers.DictField(help_text="Canonical usage, as rated.")
     sheet = serializers.SerializerMethodField()
-    entry = EntryOutput(source="charged_by", allow_null=True)
+    entry = serializers.SerializerMethodField()
 
     def get_fields(self) -> dict[str, Any]:
         """`fields` is a word of the serializer's own, so the field is made here."""
         return super().get_fields() | {
             "fields": serializers.DictField(help_text="Request fields that the price may depend on.")
         }
+
+    @extend_schema_field(EntryOutput(allow_null=True))
+    def get_entry(self, record: UsageRecord) -> dict[str, Any] | None:
+        """null where nothing was charged."""
+        entry = self.context.get("entry")
+        return dict(EntryOutput(entry).data) if entry else None
 
     @extend_schema_field(SheetOutput)
     def get_sheet(self, record: UsageRecord) -> dict[str, Any]:
@@ -225,15 +232,18 @@ class UsageDetail(ApiView):
     """One call."""
 
     @extend_schema(
-        operation_id="usage_read", summary="Read a call with its calculation", responses=UsageDetailOutput, tags=["Usage"]
-    )
+        operation_id="usage_read", summary="Read a call with its calculation", responses=UsageDetailOutput,
+        tags=["Usage"],
+    )  # fmt: skip
     def get(self, request: Request, record_id: UUID) -> Response:
         """Why it cost what it cost."""
         record = UsageRecord.objects.filter(account=self.account, pk=record_id).select_related(*_RELATED).first()
         if record is None:
             raise exceptions.NotFound
-        record.charged_by = JournalEntry.objects.filter(account=self.account, pk=record.entry_id).first()
-        return Response(UsageDetailOutput(record).data)
+        entry = (
+            JournalEntry.objects.filter(account=self.account, pk=record.entry_id).first() if record.entry_id else None
+        )
+        return Response(UsageDetailOutput(record, context={"entry": entry}).data)
 
 
 # --- Sums ----------------------------------------------------------------------------------------------------------
@@ -289,8 +299,8 @@ class UsageSummary(ApiView):
     @extend_schema(
         operation_id="usage_summary", summary="Add up usage by day, model, key or key group", parameters=[SummaryQuery],
         responses=SummaryOutput, tags=["Usage"],
-        description=f"`from` and `to` are days in UTC, `to` not included; at most {MOST_DAYS} days. A model, key or group "
-        f"list holds the {MOST_GROUPS} dearest; `total` counts all.",
+        description=f"`from` and `to` are days in UTC, `to` not included; at most {MOST_DAYS} days. A list by model, "
+        f"key or group holds the {MOST_GROUPS} dearest; `total` counts all.",
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         """From the rollups and the tail after them."""
@@ -308,7 +318,10 @@ class UsageSummary(ApiView):
         dimension = {"day": "day", "model": "model_id"}.get(by, "api_key_id")
         groups: dict[Any, dict[str, Any]] = defaultdict(_nothing)
         total = _nothing()
-        in_group = dict(ApiKey.objects.filter(account=self.account).values_list("pk", "group_id")) if by == "group" else {}
+        keys = (
+            ApiKey.objects.filter(account=self.account, group__isnull=False) if by == "group" else ApiKey.objects.none()
+        )
+        in_group = dict(keys.values_list("pk", "group_id"))
         for row in rollups.sums(scope, by=[dimension]):
             value = getattr(row, dimension)
             _add(groups[in_group.get(value) if by == "group" else value], row)
@@ -329,8 +342,11 @@ def _days(query: dict[str, Any], now: datetime) -> tuple[date, date]:
     return first, last
 
 
+SUMS = tuple(SumOutput._declared_fields)
+
+
 def _nothing() -> dict[str, Any]:
-    return {name: Decimal(0) if name in ("list_price", "charge", "flows") else 0 for name in SumOutput().fields}
+    return {name: Decimal(0) if name in ("list_price", "charge", "flows") else 0 for name in SUMS}
 
 
 def _add(to: dict[str, Any], row: rollups.Sums) -> None:
