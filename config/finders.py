@@ -12,6 +12,18 @@ from django.conf import settings
 from django.contrib.staticfiles.finders import BaseFinder
 from django.core.files.storage import FileSystemStorage, Storage
 
+PAYMENT_LOGOS = (
+    "alipay",
+    "americanexpress",
+    "dinersclub",
+    "discover",
+    "jcb",
+    "mastercard",
+    "unionpay",
+    "visa",
+    "we-chat-pay",
+)
+
 FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     # prefix: (folder below node_modules, files)
     "tabler": (
@@ -19,10 +31,9 @@ FILES: dict[str, tuple[str, tuple[str, ...]]] = {
         (
             "css/tabler.min.css",
             "css/tabler.min.css.map",
-            "css/tabler-payments.min.css",
-            "css/tabler-payments.min.css.map",
             "js/tabler.min.js",
             "js/tabler.min.js.map",
+            *(f"img/payments/{brand}.svg" for brand in PAYMENT_LOGOS),
         ),
     ),
     "tabler-icons": (

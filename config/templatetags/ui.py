@@ -15,6 +15,7 @@ from django import template
 from django.conf import settings
 from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, FileInput, RadioSelect, Select
 from django.template.defaultfilters import date as format_date
+from django.templatetags.static import static
 from django.urls import Resolver404, resolve
 from django.utils import timezone
 from django.utils.html import format_html
@@ -23,6 +24,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext, pgettext_lazy
 
 from config import clock
+from config.finders import PAYMENT_LOGOS
 
 register = template.Library()
 MINUS = "\N{MINUS SIGN}"
@@ -294,6 +296,18 @@ def meter(value: Any, limit: Any, label: str = "", tone: str = "primary", pendin
 def icon(name: str, classes: str = "") -> str:
     """A Tabler icon; decoration only, hidden from screen readers."""
     return format_html('<i class="ti ti-{} {}" aria-hidden="true"></i>', name, classes)
+
+
+_LOGO_OF = {"amex": "americanexpress", "diners": "dinersclub", "wechat_pay": "we-chat-pay"}
+
+
+@register.simple_tag
+def payment_logo(brand: Any) -> str:
+    """The mark of a card brand or payment method, for beside its name; a plain card for those without one."""
+    name = _LOGO_OF.get(str(brand), str(brand))
+    if name not in PAYMENT_LOGOS:
+        return icon("credit-card", "payment-logo-icon")
+    return format_html('<img class="payment-logo" src="{}" alt="">', static(f"tabler/img/payments/{name}.svg"))
 
 
 @register.simple_tag

@@ -99,7 +99,7 @@ def test_the_sidebar_leaves_out_pages_that_nobody_serves():
     assert "Nowhere" not in shown
 
 
-@pytest.mark.parametrize("status", ["403", "404", "500"])
+@pytest.mark.parametrize("status", ["403", "403_csrf", "404", "429", "500"])
 def test_an_error_page_stands_without_request_or_database(status):
     shown = get_template(f"{status}.html").render()
     assert "<h1" in shown
