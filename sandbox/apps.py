@@ -14,6 +14,10 @@ class SandboxConfig(AppConfig):
             raise ImproperlyConfigured(
                 "The payment sandbox does not start with a live Stripe key in STRIPE_SECRET_KEY."
             )
-        from sandbox import resources
+        # Imported here because the app may be absent: then Celery must not look for its tasks.
+        from config.celery import app
+        from sandbox import resources, tasks
 
         resources.register()
+        sweep = {"task": tasks.deliver_due.name, "schedule": tasks.SWEEP_SECONDS}
+        app.conf.beat_schedule = {**app.conf.beat_schedule, "sandbox: events and settlements that are due": sweep}

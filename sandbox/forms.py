@@ -16,7 +16,7 @@ class CardForm(forms.Form):
     cvc = forms.CharField(label=_("Security code"), max_length=4)
     name = forms.CharField(label=_("Name on card"), max_length=100)
     outcome = forms.ChoiceField(
-        label=_("Outcome"),
+        label=_("Outcome (sandbox only)"),
         required=False,
         choices=[
             ("", _("As the card number says")),

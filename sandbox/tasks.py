@@ -12,6 +12,10 @@ from sandbox import delivery, settling, switches
 
 log = logging.getLogger(__name__)
 
+SWEEP_SECONDS = 5.0
+LONGEST_COUNTDOWN = 300
+"""A message that sleeps longer than the broker's patience would be handed out twice; the sweep does without."""
+
 
 @shared_task
 def deliver() -> None:
@@ -29,7 +33,7 @@ def deliver_due() -> None:
 
 def wake_after_commit(wait: float) -> None:
     """Send a wake-up call after the commit. A broker that is down costs time only: the sweep finds the rows."""
-    if switches.current().hold:
+    if switches.current().hold or wait > LONGEST_COUNTDOWN:
         return
     transaction.on_commit(partial(_wake, wait), robust=True)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from urllib.parse import SplitResult, quote, urlsplit
 
+from django.conf import settings
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -181,6 +182,7 @@ def _render(
         "test_cards": cards.CARDS,
         "expires_at": store.from_seconds(data["expires_at"]),
         "return_url": return_url(session),
+        "merchant": settings.SITE_NAME,
         "methods": data["payment_method_types"],
     }
     return render(request, "sandbox/checkout.html", context, status=status)

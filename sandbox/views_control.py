@@ -63,7 +63,7 @@ def _latest(kind: str) -> list[StoredObject]:
 
 def _row(row: StoredObject) -> dict[str, Any]:
     amount = row.data.get("amount_total", row.data.get("amount", 0))
-    return {"created": row.created, "amount": amount_text(amount, row.data["currency"]), **row.data}
+    return {**row.data, "created": row.created, "amount": amount_text(amount, row.data["currency"])}
 
 
 @require_GET

@@ -46,7 +46,6 @@ from typing import Any
 import httpx
 import pytest
 import stripe
-import uvicorn
 from django.conf import settings as django_settings
 from django.db import connections, transaction
 
@@ -56,6 +55,7 @@ from sandbox.models import Delivery, Event, RequestLog, StoredObject
 from sandbox.resources import refunds
 from sandbox.store import Moment
 from tests.contract import conformance
+from tests.live import serving
 
 Json = dict[str, Any]
 FAR = timedelta(days=400)
@@ -268,27 +268,8 @@ def stack() -> Iterator[str]:
     with warnings.catch_warnings():
         # WhiteNoise warns when static files are not collected; in development it finds them where they are.
         warnings.filterwarnings("ignore", "No directory at", UserWarning)
-        try:
-            from config.asgi import application
-        except ModuleNotFoundError:
-            from django.core.asgi import get_asgi_application
-
-            application = get_asgi_application()
-    config = uvicorn.Config(
-        application, host="127.0.0.1", port=0, log_level="warning", access_log=False, lifespan="auto"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        assert time.monotonic() < deadline, "the server did not start in 20 s"
-        time.sleep(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(timeout=10)
+        with serving() as url:
+            yield url
 
 
 @pytest.fixture

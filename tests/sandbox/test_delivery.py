@@ -194,14 +194,14 @@ def test_a_share_of_events_is_disturbed_and_the_seed_repeats_it():
     plans = []
     for _ in range(2):
         switches.set_switches(disturb=list(switches.DISTURBANCES), percent=33, seed=11, duplicates=2)
-        plans.append([switches.plan_delivery() for _ in range(300)])
+        plans.append([switches.plan_delivery() for _ in range(100)])
     assert plans[0] == plans[1]
     normal = plans[0].count(([timedelta()], False))
     lost = plans[0].count(([timedelta()], True))
     twice = plans[0].count(([timedelta()] * 2, False))
-    assert 180 <= normal <= 220
-    assert lost > 10
-    assert twice > 10
+    assert 55 <= normal <= 80
+    assert lost > 3
+    assert twice > 3
 
 
 def test_events_are_found_by_type_and_id(box):

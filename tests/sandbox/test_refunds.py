@@ -6,7 +6,9 @@ from datetime import timedelta
 import pytest
 import stripe
 
+from sandbox import store
 from sandbox.models import StoredObject
+from sandbox.resources import refunds
 
 
 def paid(sandbox, *, card="4242424242424242", amount=2000):
@@ -86,8 +88,8 @@ def test_a_refund_names_what_it_refunds(sandbox, params):
         sandbox.client.v1.refunds.create(params)
 
 
-def test_two_refunds_at_once_never_give_more_than_was_paid(sandbox):
-    intent, outcomes = paid(sandbox), []
+def give_back_at_once(sandbox, intent, times):
+    outcomes = []
 
     def give() -> None:
         try:
@@ -95,13 +97,33 @@ def test_two_refunds_at_once_never_give_more_than_was_paid(sandbox):
         except stripe.InvalidRequestError:
             outcomes.append("refused")
 
-    threads = [threading.Thread(target=give) for _ in range(4)]
+    threads = [threading.Thread(target=give) for _ in range(times)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(outcomes) == ["refused", "refused", "refused", "succeeded"]
+    return sorted(outcomes)
+
+
+def test_two_refunds_at_once_never_give_more_than_was_paid(sandbox):
+    intent = paid(sandbox)
+    assert give_back_at_once(sandbox, intent, 4) == ["refused", "refused", "refused", "succeeded"]
     assert charge_of(sandbox, intent).amount_refunded == 1500
+
+
+def test_control_without_the_lock_two_refunds_give_more_than_was_paid(sandbox, monkeypatch):
+    intent, both_have_read = paid(sandbox), threading.Barrier(2)
+    find, refundable = store.find, refunds._refundable
+
+    def read_and_wait(*arguments):
+        amount = refundable(*arguments)
+        both_have_read.wait(timeout=10)
+        return amount
+
+    monkeypatch.setattr(store, "find", lambda kind, object_id, *, lock=False: find(kind, object_id))
+    monkeypatch.setattr(refunds, "_refundable", read_and_wait)
+    assert give_back_at_once(sandbox, intent, 2) == ["succeeded", "succeeded"]
+    assert sum(one["amount"] for one in sandbox.refunds()) == 3000
 
 
 @pytest.mark.parametrize(("outcome", "left"), [("succeeded", 1900), ("failed", 0), ("canceled", 0)])
