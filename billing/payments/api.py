@@ -29,10 +29,20 @@ _KEY_HEADER = OpenApiParameter(
 )
 
 
+class DecimalText(serializers.CharField):
+    """A decimal number as a string: a JSON number would have been a float somewhere on its way."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """The text as it is; what it means is the operation's business."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
+
+
 class TopUpInput(serializers.Serializer[Any]):
     """An amount in US dollars and how it will be paid."""
 
-    amount = serializers.CharField(max_length=40, help_text="US dollars as a decimal string, whole cents: `20.00`.")
+    amount = DecimalText(max_length=40, help_text="US dollars as a decimal string, whole cents: `20.00`.")
     method = serializers.ChoiceField(choices=[m.value for m in topups.METHODS], default=TopUp.Method.CARD.value)
 
 

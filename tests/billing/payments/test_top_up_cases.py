@@ -321,7 +321,9 @@ def test_case_11_two_clicks_make_one_order_one_key_and_one_session(shop: Shop) -
 
 
 def test_case_11_a_create_call_that_is_cut_after_the_work_comes_to_the_same_session(shop: Shop) -> None:
-    shop.sandbox.lose_next_answer("/v1/checkout/sessions", times=3, status=500)  # the first try and both retries of the SDK
+    shop.sandbox.lose_next_answer(
+        "/v1/checkout/sessions", times=3, status=500
+    )  # the first try and both retries of the SDK
     with pytest.raises(ProcessorUnavailable):
         shop.order(key="form:1")
     placed = TopUp.objects.get()
