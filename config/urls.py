@@ -17,6 +17,8 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     *([path("dev/mail/", mailbox.inbox, name="mailbox")] if settings.DEBUG else []),
     path("", include("billing.payments.urls")),
+    path("", include("billing.books.urls")),
+    path("", include("billing.metering.urls")),
     path(settings.ADMIN_PATH, admin.site.urls),
     *([path("sandbox/", include("sandbox.urls"))] if settings.SANDBOX_ENABLED else []),
     path("api/v1/", include("accounts.api_urls")),
