@@ -147,7 +147,9 @@ class Lane:
             refusal = errors.BadRequest(_("Use POST here."))
             refusal.status, refusal.code = HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed"  # type: ignore[misc]
             raise refusal
-        token = await tokens.identify(headers.get("authorization", ""), _client_of(scope, headers), loop, self.executor)
+        token = await tokens.identify(
+            headers.get("authorization", ""), _client_of(scope, headers), loop, self.executor, now=clock.now()
+        )
         route, hold = route_of(scope["path"])
         body = parsing.json_object(await _read(receive, headers))
         if route == "authorize":

@@ -14,7 +14,6 @@ from django.db import connection
 from accounts import api_keys, secrets
 from accounts.models import GatewayToken
 from billing.errors import InvalidCredential, IpNotAllowed
-from config import clock
 
 KEPT_SECONDS = 2.0
 _kept: dict[bytes, tuple[float, Known | None]] = {}
@@ -29,7 +28,9 @@ class Known:
     expires_at: datetime | None
 
 
-async def identify(header: str, client: str, loop: asyncio.AbstractEventLoop, executor: ThreadPoolExecutor) -> UUID:
+async def identify(
+    header: str, client: str, loop: asyncio.AbstractEventLoop, executor: ThreadPoolExecutor, *, now: datetime
+) -> UUID:
     """The gateway behind the header. 401 gives no hint which part was wrong; 403 when its address is not allowed."""
     scheme, _, text = header.partition(" ")
     if scheme.lower() != "bearer" or not text.startswith("gw-") or not secrets.is_well_formed(text):
@@ -37,11 +38,11 @@ async def identify(header: str, client: str, loop: asyncio.AbstractEventLoop, ex
     digest = secrets.digest(text)
     read_at, known = _kept.get(digest, (0.0, None))
     if time.monotonic() - read_at > KEPT_SECONDS:
-        known = await loop.run_in_executor(executor, _look_up, digest)
+        known = await loop.run_in_executor(executor, _look_up, digest, now)
         if len(_kept) > 1000:
             _kept.clear()
         _kept[digest] = (time.monotonic(), known)
-    if known is None or (known.expires_at is not None and known.expires_at <= clock.now()):
+    if known is None or (known.expires_at is not None and known.expires_at <= now):
         raise InvalidCredential
     if not api_keys.is_allowed_from(client, known.allowed_ips):
         raise IpNotAllowed(limit_source="ip")
@@ -53,12 +54,12 @@ def forget() -> None:
     _kept.clear()
 
 
-def _look_up(digest: bytes) -> Known | None:
+def _look_up(digest: bytes, now: datetime) -> Known | None:
     try:
         token = GatewayToken.objects.filter(hash=digest, disabled_at=None).first()
         if token is None:
             return None
-        api_keys.touch(token, now=clock.now())
+        api_keys.touch(token, now=now)
         return Known(token.pk, tuple(token.allowed_ips), token.expires_at)
     finally:
         connection.close()

@@ -6,7 +6,8 @@ cursor is used in place of Django's, because it binds on the server and keeps th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import psycopg
@@ -24,6 +25,30 @@ def call(statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         cursor = psycopg.Cursor(connection.connection, row_factory=tuple_row)
         cursor.execute(statement, params, prepare=True, binary=True)
         return cursor.fetchall()
+
+
+def plain_array(values: Iterable[Any]) -> str:
+    """An array literal of ids, numbers or times: values whose text needs no quotes. None is NULL.
+
+    Ten times as fast as letting the driver dump each element, which was most of a batch's time in Python.
+    """
+    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+
+
+def text_array(values: Iterable[str]) -> str:
+    """An array literal of texts (JSON among them), each quoted."""
+    quoted = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
+    return '{"' + '","'.join(quoted) + '"}' if quoted else "{}"
+
+
+def bytes_array(values: Iterable[bytes]) -> str:
+    """An array literal of byte strings, in hexadecimal."""
+    return text_array("\\x" + value.hex() for value in values)
+
+
+def time_array(values: Iterable[datetime]) -> str:
+    """An array literal of times."""
+    return "{" + ",".join([f'"{value.isoformat()}"' for value in values]) + "}"
 
 
 def in_rounds(items: Sequence[T], key_of: Callable[[T], Any], work: Callable[[list[T]], list[R]]) -> list[R]:

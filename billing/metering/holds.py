@@ -11,7 +11,7 @@ from uuid import UUID
 
 import orjson
 
-from billing.metering.calls import call, in_rounds
+from billing.metering.calls import bytes_array, call, in_rounds, plain_array, text_array
 from billing.metering.models import Authorization
 
 
@@ -76,23 +76,23 @@ def authorize(requests: Sequence[HoldRequest], *, now: datetime, expires_at: dat
             [
                 now,
                 expires_at,
-                [r.id for r in batch],
-                [r.account_id for r in batch],
-                [r.api_key_id for r in batch],
-                [r.token_id for r in batch],
-                [r.request_id for r in batch],
-                [r.digest for r in batch],
-                [r.kind for r in batch],
-                [r.funding for r in batch],
-                [r.model_id for r in batch],
-                [r.channel_id for r in batch],
-                [r.price_version_id for r in batch],
-                [r.channel_discount for r in batch],
-                [r.user_discount for r in batch],
-                [orjson.dumps(r.fields).decode() for r in batch],
-                [r.hold for r in batch],
-                [r.fingerprint for r in batch],
-                [r.trace_id for r in batch],
+                plain_array(r.id for r in batch),
+                plain_array(r.account_id for r in batch),
+                plain_array(r.api_key_id for r in batch),
+                plain_array(r.token_id for r in batch),
+                text_array(r.request_id for r in batch),
+                bytes_array(r.digest for r in batch),
+                text_array(r.kind for r in batch),
+                text_array(r.funding for r in batch),
+                plain_array(r.model_id for r in batch),
+                plain_array(r.channel_id for r in batch),
+                plain_array(r.price_version_id for r in batch),
+                plain_array(r.channel_discount for r in batch),
+                plain_array(r.user_discount for r in batch),
+                text_array(orjson.dumps(r.fields).decode() for r in batch),
+                plain_array(r.hold for r in batch),
+                text_array(r.fingerprint for r in batch),
+                text_array(r.trace_id for r in batch),
             ],
         )
         return [Held(*row) for row in rows]
@@ -119,7 +119,7 @@ def void(holds: Sequence[tuple[UUID, UUID, str]], *, now: datetime) -> list[Rele
 def _release(holds: Sequence[tuple[UUID, UUID, str]], status: str, now: datetime) -> list[Released]:
     def work(batch: list[tuple[UUID, UUID, str]]) -> list[Released]:
         ids, accounts, reasons = zip(*batch, strict=True)
-        return [Released(*row) for row in call(_RELEASE, [now, str(status), list(ids), list(accounts), list(reasons)])]
+        return [Released(*row) for row in call(_RELEASE, [now, str(status), plain_array(ids), plain_array(accounts), text_array(reasons)])]
 
     return in_rounds(holds, lambda hold: hold[0], work)
 

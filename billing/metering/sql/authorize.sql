@@ -3,7 +3,8 @@
 -- The gates up to the rate limits were asked before; this one asks the balance, under the wallet's lock. A request id
 -- seen before answers with the authorization it made: `repeated` for the same body, `conflict` for another. The caller
 -- sends each (account, request id) at most once a call.
--- The planner is held to index look-ups: a plan cached while the tables were small must not turn into a scan of a million rows.
+-- Planned once, and held to index look-ups: planning costs more than running, and a plan made while the tables were small must
+-- not turn into a scan of a million rows.
 CREATE OR REPLACE FUNCTION mh_authorize(
   p_now timestamptz, p_expires timestamptz,
   p_ids uuid[], p_accounts uuid[], p_keys uuid[], p_tokens uuid[], p_requests text[], p_digests bytea[], p_kinds text[], p_fundings text[],
@@ -12,7 +13,7 @@ CREATE OR REPLACE FUNCTION mh_authorize(
 ) RETURNS TABLE (
   ord integer, outcome text, id uuid, status text, funding text, held numeric, held_flows numeric, expires_at timestamptz, trace_id text,
   available numeric
-) LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
   item record;

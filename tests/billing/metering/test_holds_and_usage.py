@@ -145,7 +145,12 @@ def test_postings_that_do_not_balance_are_refused_by_the_database():
         with pytest.raises(DatabaseError, match="balance"), transaction.atomic():
             Posting.objects.bulk_create(
                 Posting(
-                    account=account, entry=entry, line=n + 10, ledger_id=account.wallet.overdraft_ledger_id, side=side, amount=1
+                    account=account,
+                    entry=entry,
+                    line=n + 10,
+                    ledger_id=account.wallet.overdraft_ledger_id,
+                    side=side,
+                    amount=1,
                 )
                 for n, side in enumerate(sides)
             )
