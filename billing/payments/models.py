@@ -203,6 +203,9 @@ class TopUp(models.Model):
                 ),
                 name="top_up_status",
             ),
+            models.UniqueConstraint(  # I5: one payment pays one order
+                fields=["payment_intent_id"], name="top_up_payment", condition=~models.Q(payment_intent_id="")
+            ),
             models.CheckConstraint(  # I5: credit and its grant come together, and a credited order has both
                 condition=models.Q(grant__isnull=True, credited_at__isnull=True)
                 | models.Q(grant__isnull=False, credited_at__isnull=False),
@@ -217,7 +220,6 @@ class TopUp(models.Model):
         indexes = [
             models.Index(fields=["account", "-id"], name="top_up_account"),
             models.Index(fields=["check_at"], name="top_up_check", condition=models.Q(check_at__isnull=False)),
-            models.Index(fields=["payment_intent_id"], name="top_up_intent", condition=~models.Q(payment_intent_id="")),
             models.Index(
                 fields=["credited_at"],
                 name="top_up_unmailed",

@@ -27,14 +27,19 @@ log = logging.getLogger(__name__)
 @shared_task
 def process_event(event_id: int) -> None:
     """One event out of the inbox."""
-    webhooks.process(event_id, processor=get_processor(), now=clock.now())
+    try:
+        processor = get_processor()
+    except ProcessorUnavailable:
+        log.warning("STRIPE_SECRET_KEY is not set; event %s waits in the inbox", event_id)
+        return
+    webhooks.process(event_id, processor=processor, now=clock.now())
 
 
 @shared_task
 def sweep_events() -> None:
     """Events that were never nudged, or whose worker died, or that are to be tried again."""
     for event_id in webhooks.claim_due(now=clock.now()):
-        webhooks.process(event_id, processor=get_processor(), now=clock.now())
+        process_event(event_id)
 
 
 @shared_task

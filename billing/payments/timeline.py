@@ -52,7 +52,7 @@ def shown(order: TopUp) -> Shown:
 
 def _steps(order: TopUp, attempts: list[PaymentAttempt]) -> list[dict[str, Any]]:
     steps: list[dict[str, Any]] = [_step(_("Order placed"), order.created_at), *map(_attempt, attempts)]
-    if order.paid_at:
+    if order.paid_at and not any(attempt.outcome == PaymentAttempt.Outcome.SUCCEEDED for attempt in attempts):
         steps.append(_step(_("Payment confirmed"), order.paid_at))
     if order.in_review:
         note = _("The payment differs from the order. Our staff check it and will write to you.")

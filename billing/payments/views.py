@@ -62,7 +62,7 @@ def _may_pay(request: HttpRequest, account: Account) -> bool:
 def top_up(request: HttpRequest) -> HttpResponse:
     """Choose an amount and a method; then on to the provider's page."""
     account = _account(request)
-    allowed = _may_pay(request, account)
+    allowed = _may_pay(request, account) and bool(settings.STRIPE_SECRET_KEY)
     if request.method != "POST":
         form = forms.fresh(request.GET.get("amount", "20")[:40])
         return _choose(request, account, form, allowed)
@@ -80,7 +80,8 @@ def top_up(request: HttpRequest) -> HttpResponse:
             account.pk,
             form.amount,
             method=form.cleaned_data["method"],
-            client_key=f"form:{form.cleaned_data['token']}",
+            # The same page sent twice is one order; sent again with another choice it is another one.
+            client_key=f"form:{form.cleaned_data['token']}:{form.amount}:{form.cleaned_data['method']}",
             actor=request.user,  # type: ignore[arg-type]  # login_required
             locale=get_language() or "",
             processor=get_processor(),
@@ -107,6 +108,7 @@ def _choose(
         "account": account,
         "form": form,
         "allowed": allowed,
+        "set_up": bool(settings.STRIPE_SECRET_KEY),
         "problem": problem,
         "presets": [{"value": p, "cny": fx.to_cny(Decimal(p), rate.rate)} for p in forms.PRESETS],
         "minimum": settings.TOPUP_MIN_USD,
@@ -115,7 +117,6 @@ def _choose(
         "locked_minutes": int(fx.LOCKED_FOR.total_seconds() // 60),
         "last": timeline.shown(last) if last else None,
         "recent": recent,
-        "first": last is None,
     }
     return render(request, "billing/top_up.html", context, status=status)
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-import billing.metering.verify  # noqa: F401  # registers the checks of metering
+import billing.metering.verify  # registers the checks of metering
+import billing.payments.verify  # noqa: F401  # and those of payments
 from billing.books import verify
 
 
