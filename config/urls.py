@@ -17,6 +17,7 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     *([path("dev/mail/", mailbox.inbox, name="mailbox")] if settings.DEBUG else []),
     path("", include("billing.payments.urls")),
+    path("", include("billing.catalog.urls")),
     path("", include("billing.books.urls")),
     path("", include("billing.metering.urls")),
     path(settings.ADMIN_PATH, admin.site.urls),

@@ -117,7 +117,7 @@ def _chart(by_day: list[Sums], scope: Scope, cards: dict[int, ModelCard]) -> dic
         rest = [str(sum((amounts[model].get(day, ZERO) for model in others), ZERO)) for day in days]
         series.append({"name": _("other models"), "data": rest, "color": "azure"})
     labels = [f"{day:%m-%d}" if len(days) < 300 else f"{day:%Y-%m-%d}" for day in days]
-    return {"type": "bar", "unit": "flows" if in_flows else "usd", "labels": labels, "series": series, "stacked": True}
+    return {"type": "bar", "unit": "flows" if in_flows else "usd", "labels": labels, "series": series, "stacked": True, "legend": False}
 
 
 def _name(cards: dict[int, ModelCard], model_id: int | None) -> str:
