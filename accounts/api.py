@@ -153,7 +153,7 @@ class KeyView(ApiView):
 
     def ask_again_who_it_is(self) -> None:
         """A browser left open must not make secrets: a portal session has signed in a short while ago (7.2)."""
-        if self.caller.key is None and not signed_in_recently(self.request._request):
+        if self.caller.key is None and not signed_in_recently(self.request._request, self.caller.user):
             raise exceptions.PermissionDenied(_("Sign in again before you make a secret."))
 
 

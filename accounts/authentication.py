@@ -128,8 +128,8 @@ def client_of(request: Request) -> str:
     return str(request.META.get("REMOTE_ADDR", ""))
 
 
-def signed_in_recently(request: HttpRequest) -> bool:
+def signed_in_recently(request: HttpRequest, user: Any) -> bool:
     """True when this session gave its password, or a second factor, within `ACCOUNT_REAUTHENTICATION_TIMEOUT`."""
-    records = get_authentication_records(request, request.user)
+    records = get_authentication_records(request, user)
     # The records are stamped by the machine's clock, not by ours.
     return any(time.time() - record["at"] < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT for record in records[-5:])

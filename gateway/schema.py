@@ -302,8 +302,8 @@ def _paths() -> dict[str, Schema]:
             "AuthorizationInput",
             {"key": _AUTHORIZE, "account": {"request_id": "req-1", "account": _ACCOUNT, "model": "openai/gpt-5.2"}},
             {"201": held, "200": again, "402": DENIAL, "403": DENIAL, "404": PROBLEM, "409": PROBLEM, "429": DENIAL},
-            description="The gates are asked in this order: credential, key, account, model permission, price, "
-            "requests a minute, quotas, balance. A refusal carries the receipt. `funding` is chosen here and never changes.",
+            description="The gates are asked in this order: credential, key, account, model permission, "
+            "price, requests a minute, quotas, balance. A refusal carries the receipt. `funding` is chosen here, once.",
         ),
         "/api/v1/authorizations/batch": _post(
             "authorizations_batch",
