@@ -232,6 +232,11 @@ class InvalidTransition(Conflict):
     title = _("This step is not possible from the present status.")
 
 
+class SecondPersonNeeded(Conflict):
+    code = "second_person_needed"
+    title = _("A second person decides: not the one who proposed it.")
+
+
 # --- 422 -------------------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 """The models of the four wings, gathered where Django looks for them."""
 
-from billing.books.models import CreditGrant, JournalEntry, LedgerAccount, Posting, Wallet
+from billing.books.models import CreditGrant, CreditProposal, JournalEntry, LedgerAccount, Posting, Wallet
 from billing.catalog.models import (
     CatalogState,
     Channel,
@@ -18,6 +18,7 @@ __all__ = [
     "CatalogState",
     "Channel",
     "CreditGrant",
+    "CreditProposal",
     "FieldMultiplier",
     "FxQuote",
     "FxRate",

@@ -8,18 +8,18 @@ under the wallet's lock, and `verify_books` looks for orphans.
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Account
+from accounts.models import Account, User
+from billing.errors import InvalidTransition
 from config.ids import uuid7
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
-
-    from accounts.models import User
 
 AMOUNT: dict[str, Any] = {"max_digits": 24, "decimal_places": 10}
 _NAMESPACE = uuid.UUID("6d657465-7268-416c-8c00-6c6564676572")
@@ -286,3 +286,66 @@ class Posting(models.Model):
 
     def __str__(self) -> str:
         return f"{'debit' if self.side == self.DEBIT else 'credit'} {self.amount}"
+
+
+class CreditProposal(models.Model):
+    """A manual credit that needs a second person, and what became of it (07-reliability 7.2)."""
+
+    class State(models.TextChoices):
+        PROPOSED = "proposed", _("Waiting for a second person")
+        GIVEN = "given", _("Given")
+        REJECTED = "rejected", _("Rejected")
+
+    NEXT: ClassVar[dict[str, set[str]]] = {
+        State.PROPOSED: {State.GIVEN, State.REJECTED},
+        State.GIVEN: set(),
+        State.REJECTED: set(),
+    }
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    account = models.ForeignKey(Account, models.PROTECT, related_name="+")
+    amount = models.DecimalField(_("amount"), **AMOUNT)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    reason = models.CharField(_("reason"), max_length=500)
+    key = models.CharField(_("key"), max_length=120, help_text=_("Names the intent, for ever."))
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.PROPOSED)
+    proposed_by = models.ForeignKey(User, models.PROTECT, related_name="+", verbose_name=_("proposed by"))
+    created_at = models.DateTimeField(_("proposed"))
+    decided_by = models.ForeignKey(
+        User, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("decided by")
+    )
+    decided_at = models.DateTimeField(_("decided"), null=True, blank=True)
+    answer = models.CharField(_("reason of the decision"), max_length=500, blank=True)
+    grant = models.OneToOneField(
+        CreditGrant, models.PROTECT, null=True, blank=True, related_name="proposal", verbose_name=_("credit grant")
+    )
+
+    class Meta:
+        verbose_name = _("credit proposal")
+        verbose_name_plural = _("credit proposals")
+        constraints = [
+            models.UniqueConstraint(fields=["account", "key"], name="credit_proposal_key"),
+            models.CheckConstraint(condition=models.Q(amount__gt=0), name="credit_proposal_amount"),
+            models.CheckConstraint(
+                condition=models.Q(state="proposed", decided_by__isnull=True, grant__isnull=True)
+                | models.Q(state="given", decided_by__isnull=False, grant__isnull=False)
+                | models.Q(state="rejected", decided_by__isnull=False, grant__isnull=True),
+                name="credit_proposal_state",
+            ),
+            models.CheckConstraint(  # whoever proposed it does not approve it
+                condition=~models.Q(state="given") | ~models.Q(decided_by=models.F("proposed_by")),
+                name="credit_proposal_second_person",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["created_at"], name="credit_proposal_open", condition=models.Q(state="proposed")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount.normalize():f} USD · {self.get_state_display()}"
+
+    def move_to(self, state: str, *, by: User, now: datetime) -> None:
+        """Change state in memory if the table allows it; the caller holds the wallet's lock."""
+        if state not in self.NEXT[self.state]:
+            raise InvalidTransition(proposal=str(self.pk), current=str(self.state), wanted=str(state))
+        self.state, self.decided_by, self.decided_at = self.State(state), by, now
