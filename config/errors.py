@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import is_valid_path
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 
@@ -17,6 +15,7 @@ from billing import errors
 from config import problems
 
 API = ("/api/", "/v1/", "/webhooks/")
+PAGES = ("/api/docs", "/api/schema")
 _TOO_BIG = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
 
 
@@ -28,8 +27,8 @@ def is_api(request: HttpRequest) -> bool:
 @csrf_exempt
 def nothing_here(request: HttpRequest) -> HttpResponse:
     """Below `/api/` an unknown address is a problem document, also where Django would show its own page (DEBUG)."""
-    if settings.APPEND_SLASH and is_valid_path(f"{request.path_info}/"):
-        return redirect(f"{request.path}/", permanent=False)
+    if request.path in PAGES:
+        return redirect(f"{request.path}/")
     return problems.response(errors.NotFound(), request)
 
 
