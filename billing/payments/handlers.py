@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from billing.payments import tasks, topups
+from billing.payments import settling, tasks
 from billing.payments.models import PaymentEvent, TopUp
 from billing.payments.processor import PaymentProcessor, UnrecognisedStatus
 from billing.payments.webhooks import handles
@@ -52,7 +52,7 @@ def top_up_changed(event: PaymentEvent, *, processor: PaymentProcessor, now: dat
     session_id = str(subject.get("id", "")) if kind == "checkout.session" else ""
     if session_id and order.checkout_session_id not in (None, session_id):
         raise UnrecognisedStatus(order=order.number, statuses=f"a second checkout, {session_id}, names this order")
-    order = topups.settle(order.pk, processor=processor, now=now, session_id=session_id)
+    order = settling.settle(order.pk, processor=processor, now=now, session_id=session_id)
     tasks.after(order)
     for field, known in _STATUSES.get(kind, {}).items():
         if subject.get(field) not in known:

@@ -15,7 +15,7 @@ from django.db import transaction
 from kombu.exceptions import OperationalError
 
 from billing.errors import BillingError
-from billing.payments import receipts, topups, webhooks
+from billing.payments import receipts, settling, webhooks
 from billing.payments.models import TopUp
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
@@ -45,9 +45,9 @@ def sweep_events() -> None:
 @shared_task
 def sweep_top_ups() -> None:
     """Ask the provider about every order that has waited too long: paid ones are credited, expired ones end."""
-    for order_id in topups.claim_due(now=clock.now()):
+    for order_id in settling.claim_due(now=clock.now()):
         try:
-            after(topups.check(order_id, processor=get_processor(), now=clock.now()))
+            after(settling.check(order_id, processor=get_processor(), now=clock.now()))
         except ProcessorUnavailable as silence:
             log.warning("The payment provider does not answer (%r); the sweep goes on later", silence.__cause__)
             return

@@ -1,7 +1,6 @@
-"""Top-up orders: place one, open its page at the provider, and the one door by which an outcome comes in.
+"""Top-up orders: place one, open its page at the provider. What becomes of it comes in through `settling`.
 
-The row is the job: the intent is committed, then the provider is asked, then the outcome is recorded. Webhook, return
-page, "check now" and the sweep all enter by `settle`; repeats, delays and any order of events change nothing (I5).
+The row is the job: the intent is committed, then the provider is asked, then the outcome is recorded.
 """
 
 from __future__ import annotations
@@ -16,29 +15,22 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import override
 
-from accounts import audit
 from accounts.models import Account, User
-from billing.books import credits, ledger
-from billing.books.models import JournalEntry, System
-from billing.errors import AccountSuspended, IdempotencyConflict, InvalidRequest, NotFound
+from billing.books import ledger
+from billing.errors import AccountSuspended, IdempotencyConflict, InvalidRequest
 from billing.money import USD, parse_decimal, to_minor_units
-from billing.payments import failures, fx
-from billing.payments.models import PaymentAttempt, PaymentCustomer, TopUp
+from billing.payments import fx
+from billing.payments.models import PaymentCustomer, TopUp
 from billing.payments.numbers import order_number
 from billing.payments.processor import (
     CheckoutRequest,
     CheckoutStarted,
     PaymentProcessor,
-    PaymentState,
     ProcessorRefused,
-    Progress,
-    UnknownAtProcessor,
-    UnrecognisedStatus,
 )
 from config.ids import uuid7
 
@@ -46,13 +38,9 @@ log = logging.getLogger(__name__)
 
 Status = TopUp.Status
 PAY_WITHIN: Final = timedelta(hours=2)
-OPEN_AGAIN_WITHIN: Final = timedelta(minutes=60)
-"""How long the sweep asks again for a page whose opening was never answered: the provider wants a page to live for 30
-minutes at least, and remembers our key for 24 hours."""
 METHODS: Final = (TopUp.Method.CARD,)
 """What customers may choose now."""
 FIRST_CHECK: Final = timedelta(minutes=2)
-LONGEST_WAIT: Final = timedelta(hours=1)
 
 
 def parse_amount(value: object) -> Decimal:
@@ -189,7 +177,7 @@ def _customer(order: TopUp, *, processor: PaymentProcessor, now: datetime) -> st
     return PaymentCustomer.objects.get(pk=row.pk).customer_id or found
 
 
-def _locked(order_id: UUID) -> TopUp:
+def locked(order_id: UUID) -> TopUp:
     """The wallet first, then everything that belongs to it."""
     account_id = TopUp.objects.values_list("account_id", flat=True).get(pk=order_id)
     ledger.lock_wallet(account_id)
@@ -199,7 +187,7 @@ def _locked(order_id: UUID) -> TopUp:
 
 def _record_started(order_id: UUID, started: CheckoutStarted, *, now: datetime) -> TopUp:
     with transaction.atomic():
-        order = _locked(order_id)
+        order = locked(order_id)
         if order.status == Status.CREATED:
             order.checkout_session_id, order.checkout_url = started.session_id, started.url
             order.expires_at = started.expires_at
@@ -210,260 +198,10 @@ def _record_started(order_id: UUID, started: CheckoutStarted, *, now: datetime) 
 
 def _record_refusal(order_id: UUID, refusal: ProcessorRefused, *, now: datetime) -> TopUp:
     with transaction.atomic():
-        order = _locked(order_id)
+        order = locked(order_id)
         if order.status == Status.CREATED:
             order.failure, order.failure_code = "refused_by_us", str(refusal.evidence.get("provider_code", ""))[:80]
             order.check_at = None
             order.move_to(Status.FAILED, now=now)
             order.save(update_fields=["failure", "failure_code", "check_at", "status", "status_at"])
         return order
-
-
-def find(number: str) -> TopUp:
-    """The order with this number."""
-    order: TopUp | None = TopUp.objects.filter(number=number).first()
-    if order is None:
-        raise NotFound
-    return order
-
-
-def settle(order_id: UUID, *, processor: PaymentProcessor, now: datetime, session_id: str = "") -> TopUp:
-    """The one door: ask the provider what is true of this order now, and record it. Repeats change nothing.
-
-    `session_id` is what a webhook or a returning customer names; one that does not belong to the order is `NotFound`.
-    """
-    order: TopUp = TopUp.objects.get(pk=order_id)
-    if session_id and order.checkout_session_id and session_id != order.checkout_session_id:
-        raise NotFound
-    if order.status in TopUp.SETTLED:
-        return order
-    known = order.checkout_session_id or session_id
-    if not known:
-        return order
-    try:
-        state = processor.checkout(known)  # no lock and no transaction held across the network
-    except UnknownAtProcessor:
-        if order.checkout_session_id:
-            raise
-        raise NotFound from None
-    if state.order != order.number and not order.checkout_session_id:
-        raise NotFound
-    return record_outcome(order_id, state, now=now)
-
-
-def record_outcome(order_id: UUID, state: PaymentState, *, now: datetime) -> TopUp:
-    """Apply what the provider said, under the wallet's lock: credit once, or keep the decline, or send to review.
-
-    Money that was paid is credited whatever the order said before; an older answer never takes a step back. A status
-    that we do not know changes nothing and raises `UnrecognisedStatus`.
-    """
-    if state.progress == Progress.UNKNOWN:
-        raise UnrecognisedStatus(order=state.order, statuses=state.statuses)
-    with transaction.atomic():
-        order = _locked(order_id)
-        if order.status in TopUp.SETTLED:
-            return order
-        if order.status == Status.CREATED:  # the answer that named the page was lost; the provider still knows it
-            order.checkout_session_id = state.session_id
-            order.move_to(Status.AWAITING_PAYMENT, now=now)
-        elif not order.checkout_session_id:
-            order.checkout_session_id = state.session_id
-        order.checkout_url = state.url
-        order.payment_intent_id = state.payment_intent_id
-        order.checked_at = now
-        _keep_attempts(order, state)
-        if wrong := _mismatch(order, state):
-            _send_to_review(order, wrong, paid=state.progress == Progress.PAID, now=now)
-        elif state.progress == Progress.PAID:
-            _credit(order, now=now)
-        elif state.progress in _FOLLOWS and _FOLLOWS[state.progress] in TopUp.NEXT[order.status]:
-            order.move_to(_FOLLOWS[state.progress], now=now)
-        if order.status not in TopUp.OPEN:
-            order.check_at = None
-        order.save(update_fields=_OUTCOME)
-        return order
-
-
-_OUTCOME: Final = (
-    "check_at",
-    "checked_at",
-    "checkout_session_id",
-    "checkout_url",
-    "credited_at",
-    "failure",
-    "failure_code",
-    "grant",
-    "in_review",
-    "paid_at",
-    "payment_intent_id",
-    "review_reason",
-    "status",
-    "status_at",
-)
-_FOLLOWS: Final = {
-    Progress.PROCESSING: Status.PROCESSING,
-    Progress.FAILED: Status.FAILED,
-    Progress.EXPIRED: Status.EXPIRED,
-}
-
-
-def _mismatch(order: TopUp, state: PaymentState) -> str:
-    """What differs from the order, in English for staff; empty when all is as ordered."""
-    asked = f"{order.amount_minor} {order.currency}"
-    if state.order != order.number:
-        return f"the checkout names the order {state.order or '(none)'}"
-    if state.session_id != order.checkout_session_id:
-        return f"another checkout ({state.session_id}) names this order"
-    if state.amount_minor != order.amount_minor or state.currency != order.currency:
-        return f"the checkout is for {state.amount_minor} {state.currency}, the order for {asked}"
-    if state.progress == Progress.PAID and state.received_minor not in (None, order.amount_minor):
-        return f"{state.received_minor} {state.currency} were received, the order is for {asked}"
-    if state.livemode != settings.STRIPE_LIVEMODE:
-        return f"the checkout has livemode={state.livemode}"
-    return ""
-
-
-def _send_to_review(order: TopUp, wrong: str, *, paid: bool, now: datetime) -> None:
-    """No credit until a person has looked. What was paid is said to be paid."""
-    if paid and Status.PAID in TopUp.NEXT[order.status]:
-        order.move_to(Status.PAID, now=now)
-        order.paid_at = now
-    if not order.in_review:
-        order.in_review, order.review_reason, order.check_at = True, wrong[:300], None
-        log.error("ALERT top-up %s is in review: %s", order.number, wrong)
-
-
-def _keep_attempts(order: TopUp, state: PaymentState) -> None:
-    """The history of tries, and on the order the text of the latest decline while it is not paid."""
-    failed: failures.Reason | None = None
-    rows = []
-    for attempt in state.attempts:
-        failed = None
-        if attempt.outcome == PaymentAttempt.Outcome.FAILED:
-            failed = failures.classify(
-                code=attempt.code,
-                decline_code=attempt.decline_code,
-                blocked=attempt.blocked,
-                risk=attempt.risk,
-                rule=attempt.rule,
-            )
-            order.failure, order.failure_code = failed.key, (attempt.decline_code or attempt.rule or attempt.code)[:80]
-        rows.append(
-            PaymentAttempt(
-                top_up=order,
-                reference=attempt.reference[:160],
-                at=attempt.at,
-                outcome=attempt.outcome,
-                failure=failed.key if failed else "",
-                failure_class=failed.failure_class if failed else "",
-                code=attempt.code[:80],
-                decline_code=attempt.decline_code[:80],
-                risk=" ".join(filter(None, (attempt.risk, attempt.rule)))[:160],
-                brand=attempt.brand[:30],
-                last_four=attempt.last_four[:4],
-            )
-        )
-    PaymentAttempt.objects.bulk_create(
-        rows,
-        update_conflicts=True,
-        unique_fields=["top_up", "reference"],
-        update_fields=["outcome", "failure", "failure_class", "code", "decline_code", "risk"],
-    )
-    if state.progress in (Progress.PAID, Progress.PROCESSING):
-        order.failure = order.failure_code = ""
-
-
-def _credit(order: TopUp, *, now: datetime) -> None:
-    """Paid becomes credited in one transaction, under a key that lives as long as the books (I5)."""
-    if order.in_review:
-        return
-    if order.status != Status.PAID:
-        order.move_to(Status.PAID, now=now)
-        order.paid_at = now
-    order.grant = credits.give(
-        order.account_id,
-        order.amount_usd,
-        kind=credits.Kind.CASH,
-        entry_kind=JournalEntry.Kind.TOPUP,
-        funded_by=System.PROCESSOR_STRIPE,
-        key=f"topup:{order.number}:credited",
-        source=order.number,
-        paid=True,
-        now=now,
-        meta={"order": order.number, "payment": order.payment_intent_id},
-    )
-    order.credited_at = now
-    order.checkout_url = ""
-    order.move_to(Status.CREDITED, now=now)
-
-
-# --- Asking again ---------------------------------------------------------------------------------------------------
-
-
-def refresh(
-    order_id: UUID, *, processor: PaymentProcessor, now: datetime, at_most_every: timedelta = timedelta(seconds=10)
-) -> tuple[TopUp, bool]:
-    """`settle`, unless somebody asked a moment ago; the order, and whether the provider was asked."""
-    claimed = TopUp.objects.filter(pk=order_id, status__in=TopUp.OPEN).exclude(
-        checked_at__gt=now - at_most_every, checked_at__lte=now
-    )
-    if not claimed.update(checked_at=now):
-        return TopUp.objects.get(pk=order_id), False
-    order: TopUp = TopUp.objects.get(pk=order_id)
-    if order.status == Status.CREATED:
-        return open_checkout(order_id, processor=processor, now=now), True
-    return settle(order_id, processor=processor, now=now), True
-
-
-def claim_due(*, now: datetime, limit: int = 100) -> list[UUID]:
-    """Orders that have waited too long for news; each is claimed for this sweep by moving its next check."""
-    found = []
-    due = (
-        TopUp.objects.filter(check_at__lte=now, in_review=False)
-        .order_by("check_at")
-        .values_list("pk", "check_at", "checks")
-    )
-    for order_id, check_at, checks in due[:limit]:
-        wait = min(FIRST_CHECK * 2 ** min(checks, 10), LONGEST_WAIT)
-        if TopUp.objects.filter(pk=order_id, check_at=check_at).update(check_at=now + wait, checks=F("checks") + 1):
-            found.append(order_id)
-    return found
-
-
-def check(order_id: UUID, *, processor: PaymentProcessor, now: datetime) -> TopUp:
-    """What the sweep does with an order it claimed: go on with one that was only placed, ask about the others."""
-    order: TopUp = TopUp.objects.get(pk=order_id)
-    if order.status == Status.CREATED:
-        if now < order.created_at + OPEN_AGAIN_WITHIN:
-            return open_checkout(order_id, processor=processor, now=now)
-        return _give_up(order_id, now=now)
-    return settle(order_id, processor=processor, now=now)
-
-
-def _give_up(order_id: UUID, *, now: datetime) -> TopUp:
-    """No page was ever known for this order. If one was paid after all, its event still finds the order by number."""
-    with transaction.atomic():
-        order = _locked(order_id)
-        if order.status == Status.CREATED:
-            order.check_at = None
-            order.move_to(Status.EXPIRED, now=now)
-            order.save(update_fields=["check_at", "status", "status_at"])
-        return order
-
-
-def settle_by_hand(order_id: UUID, *, actor: User, reason: str, processor: PaymentProcessor, now: datetime) -> TopUp:
-    """Staff ask the provider now, with the reason in the audit (I12). The answer decides, not the person."""
-    if not reason.strip():
-        raise InvalidRequest(_("Say why: the reason is kept in the audit."), field="reason")
-    before = TopUp.objects.values_list("status", flat=True).get(pk=order_id)
-    order = check(order_id, processor=processor, now=now)
-    audit.record(
-        actor=actor,
-        action="top_up_settle",
-        subject=order,
-        now=now,
-        reason=reason.strip(),
-        before={"status": before},
-        after={"status": str(order.status)},
-    )
-    return order

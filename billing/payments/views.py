@@ -23,7 +23,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.access import current_account, may, role_in
 from accounts.models import Account
 from billing.errors import BadRequest, BillingError, NotFound, PermissionDenied
-from billing.payments import forms, fx, tasks, timeline, topups, webhooks
+from billing.payments import forms, fx, settling, tasks, timeline, topups, webhooks
 from billing.payments.models import PaymentEvent, TopUp
 from billing.payments.processor import SignatureInvalid
 from billing.payments.stripe_processor import get_processor, read_event
@@ -135,11 +135,11 @@ def order(request: HttpRequest, number: str) -> HttpResponse:
     try:
         if session_id:  # back from paying: the same door as the webhook, whichever comes first
             found = tasks.after(
-                topups.settle(found.pk, processor=get_processor(), now=clock.now(), session_id=session_id)
+                settling.settle(found.pk, processor=get_processor(), now=clock.now(), session_id=session_id)
             )
         elif "left" in request.GET:
             found = tasks.after(
-                topups.refresh(
+                settling.refresh(
                     found.pk, processor=get_processor(), now=clock.now(), at_most_every=timedelta(seconds=2)
                 )[0]
             )
@@ -173,7 +173,9 @@ def status(request: HttpRequest, number: str) -> HttpResponse:
     if found.status in TopUp.OPEN and found.checkout_session_id:
         try:
             tasks.after(
-                topups.refresh(found.pk, processor=get_processor(), now=clock.now(), at_most_every=ASK_WHILE_POLLING)[0]
+                settling.refresh(found.pk, processor=get_processor(), now=clock.now(), at_most_every=ASK_WHILE_POLLING)[
+                    0
+                ]
             )
         except BillingError as refusal:
             log.warning("Top-up %s could not be settled while polling: %s", found.number, refusal.code)
@@ -217,7 +219,7 @@ def check_now(request: HttpRequest, number: str) -> HttpResponse:
     """The customer doubts: ask the provider now, at most every few seconds."""
     found = _order(request, number)
     try:
-        found, asked = topups.refresh(
+        found, asked = settling.refresh(
             found.pk, processor=get_processor(), now=clock.now(), at_most_every=CHECK_NOW_EVERY
         )
         tasks.after(found)

@@ -15,7 +15,7 @@ import pytest
 
 from accounts.models import Account, User
 from billing.books.models import JournalEntry, Wallet
-from billing.payments import topups
+from billing.payments import settling, topups
 from billing.payments.models import PaymentEvent, TopUp
 from billing.payments.stripe_processor import get_processor
 from config import clock
@@ -59,7 +59,7 @@ class Shop:
 
     def settle(self, order: TopUp) -> TopUp:
         """Through the door, as the return page does."""
-        return topups.settle(order.pk, processor=get_processor(), now=clock.now())
+        return settling.settle(order.pk, processor=get_processor(), now=clock.now())
 
     def balance(self, account: Account | None = None) -> Decimal:
         """USD in the wallet."""

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import translation
 
 from accounts.models import Membership
-from billing.payments import failures, topups
+from billing.payments import failures, settling
 from billing.payments.models import TopUp
 from config import clock
 from tests import factories
@@ -225,4 +225,4 @@ def test_a_closed_account_takes_no_money(shop: Shop, portal: Client) -> None:
     answer = portal.post(PAGE, form(shop))
     assert answer.status_code == 403
     assert not TopUp.objects.exists()
-    assert topups.claim_due(now=clock.now() + timedelta(days=1)) == []
+    assert settling.claim_due(now=clock.now() + timedelta(days=1)) == []

@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 
 from billing.errors import IdempotencyConflict, NotFound
-from billing.payments import tasks, topups, webhooks
+from billing.payments import settling, tasks, webhooks
 from billing.payments.models import PaymentAttempt, PaymentEvent, TopUp
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
@@ -231,7 +231,7 @@ def test_case_7_an_older_answer_that_arrives_late_changes_nothing(shop: Shop) ->
     shop.sandbox.settle(older.payment_intent_id, "failed")
     assert shop.settle(order).status == "failed"
 
-    assert topups.record_outcome(order.pk, older, now=clock.now()).status == "failed"
+    assert settling.record_outcome(order.pk, older, now=clock.now()).status == "failed"
 
 
 def test_case_8_paid_stays_paid_when_an_expiry_is_told_afterwards(shop: Shop) -> None:
@@ -415,11 +415,11 @@ def test_a_lost_event_is_made_good_by_the_sweep(shop: Shop) -> None:
     shop.sandbox.pay(order.checkout_session_id)
     now = order.created_at + timedelta(minutes=3)
 
-    assert topups.claim_due(now=order.created_at + timedelta(minutes=1)) == []
-    claimed = topups.claim_due(now=now)
+    assert settling.claim_due(now=order.created_at + timedelta(minutes=1)) == []
+    claimed = settling.claim_due(now=now)
     assert claimed == [order.pk]
-    assert topups.claim_due(now=now) == []  # another sweep at the same time finds nothing
-    topups.check(order.pk, processor=get_processor(), now=now)
+    assert settling.claim_due(now=now) == []  # another sweep at the same time finds nothing
+    settling.check(order.pk, processor=get_processor(), now=now)
 
     order.refresh_from_db()
     assert (order.status, shop.balance(), order.check_at) == ("credited", TWENTY, None)
@@ -431,14 +431,14 @@ def test_an_order_that_was_only_placed_goes_on_with_the_sweep_and_ends_in_time(s
         shop.order()
     order = TopUp.objects.get()
 
-    assert topups.check(order.pk, processor=get_processor(), now=clock.now()).status == "awaiting_payment"
+    assert settling.check(order.pk, processor=get_processor(), now=clock.now()).status == "awaiting_payment"
 
     shop.sandbox.fail_next("/v1/checkout/sessions", times=3)
     with pytest.raises(ProcessorUnavailable):
         shop.order()
     other = TopUp.objects.get(status="created")
     late = other.created_at + timedelta(hours=1, minutes=1)
-    assert topups.check(other.pk, processor=get_processor(), now=late).status == "expired"
+    assert settling.check(other.pk, processor=get_processor(), now=late).status == "expired"
 
 
 def test_a_refusal_of_the_provider_fails_the_order_and_says_so(shop: Shop) -> None:
@@ -501,7 +501,7 @@ def test_settling_by_hand_asks_the_provider_and_is_audited(shop: Shop) -> None:
     order = shop.order()
     shop.sandbox.pay(order.checkout_session_id)
     staff = factories.user(is_staff=True)
-    order = topups.settle_by_hand(
+    order = settling.settle_by_hand(
         order.pk, actor=staff, reason="customer wrote", processor=get_processor(), now=clock.now()
     )
 
@@ -518,9 +518,9 @@ def test_a_session_that_the_provider_made_for_another_order_is_not_ours(shop: Sh
     one, other = shop.order(), shop.order()
     TopUp.objects.filter(pk=one.pk).update(checkout_session_id=None)
     with pytest.raises(NotFound):
-        topups.settle(one.pk, processor=get_processor(), now=clock.now(), session_id=other.checkout_session_id)
+        settling.settle(one.pk, processor=get_processor(), now=clock.now(), session_id=other.checkout_session_id)
     with pytest.raises(NotFound):
-        topups.settle(one.pk, processor=get_processor(), now=clock.now(), session_id="cs_test_nothing")
+        settling.settle(one.pk, processor=get_processor(), now=clock.now(), session_id="cs_test_nothing")
 
 
 def test_without_a_secret_the_webhook_route_does_not_exist(shop: Shop, settings: Any) -> None:
