@@ -1,0 +1,14 @@
+"""What the worker does for the books. All the meaning lives in the operations."""
+
+from celery import shared_task
+
+from billing.books import credits
+from config import clock
+
+
+@shared_task(ignore_result=True)
+def expire_credit() -> None:
+    """Write off credit that has expired. Calls do the same for their own account, so this only tidies up."""
+    now = clock.now()
+    while due := credits.due_for_expiry(now=now):
+        credits.expire_due(due, now=now)
