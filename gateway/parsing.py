@@ -1,4 +1,4 @@
-"""What the gateway sends, checked and typed, before anything is asked or written. Pure but for the credentials' hash."""
+"""What the gateway sends, checked and typed, before anything is asked or written. Pure but for the keys' hash."""
 
 from __future__ import annotations
 
@@ -88,7 +88,17 @@ def call_of(body: Any) -> Call:
     request_id, model = _text(body, "request_id", required=True), _text(body, "model", required=True)
     channel, fingerprint = _text(body, "channel") or None, _text(body, "fingerprint")
     fields = fields_of(body)
-    told = [key_hash and key_hash.hex(), account_id and str(account_id), mode, model, channel, estimate, fields, fingerprint, kind]
+    told = [
+        key_hash and key_hash.hex(),
+        account_id and str(account_id),
+        mode,
+        model,
+        channel,
+        estimate,
+        fields,
+        fingerprint,
+        kind,
+    ]
     try:
         digest = hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).digest()
     except (orjson.JSONEncodeError, TypeError):

@@ -16,7 +16,11 @@ from billing.catalog.book import Book
 from billing.catalog.plans import PER_IMAGE, PER_MEGAPIXEL, PER_REQUEST, PER_SECOND
 
 # Applications, with how much of the traffic is theirs, their hours (UTC) and how many of their tokens are cached.
-APPLICATIONS = [("coding assistant", 0.5, (7, 19), 0.7), ("web app", 0.35, (5, 23), 0.2), ("night batch", 0.15, (1, 4), 0.0)]
+APPLICATIONS = [
+    ("coding assistant", 0.5, (7, 19), 0.7),
+    ("web app", 0.35, (5, 23), 0.2),
+    ("night batch", 0.15, (1, 4), 0.0),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +38,16 @@ def favourites(book: Book, now: datetime, *, count: int = 18, seed: int = 7) -> 
     """Priced models to call, the well-known first."""
     drawn = random.Random(seed)  # noqa: S311
     priced = sorted({price.plan.spec.model for price in book.prices(now) if price.plan.spec.channel == "default"})
-    known = [slug for slug in priced if any(name in slug for name in ("claude-sonnet-4.5", "gpt-5", "gemini-2.5", "deepseek"))]
+    names = ("claude-sonnet-4.5", "gpt-5", "gemini-2.5", "deepseek")
+    known = [slug for slug in priced if any(name in slug for name in names)]
     rest = [slug for slug in priced if slug not in known]
     drawn.shuffle(rest)
     return (known + rest)[:count]
 
 
-def calls(book: Book, models: Sequence[str], *, count: int, since: datetime, until: datetime, seed: int = 7) -> Iterator[Made]:
+def calls(
+    book: Book, models: Sequence[str], *, count: int, since: datetime, until: datetime, seed: int = 7
+) -> Iterator[Made]:
     """`count` calls between two times, oldest first, growing a little from day to day."""
     drawn = random.Random(seed)  # noqa: S311
     weights = [1 / (rank + 1) for rank in range(len(models))]

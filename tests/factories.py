@@ -30,7 +30,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 _numbers = itertools.count(1)
 
 
-PASSWORD = "correct horse battery"  # noqa: S105  # of users that exist for one test
+PASSWORD = "correct horse battery"  # of users that exist for one test
 
 
 def user(email: str = "", *, password: str | None = None, **fields: Any) -> User:

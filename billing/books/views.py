@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -118,7 +118,7 @@ def transactions(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @login_required
-def transactions_csv(request: HttpRequest) -> HttpResponse:
+def transactions_csv(request: HttpRequest) -> StreamingHttpResponse:
     """The list as it is filtered, all of it."""
     account = _account(request)
     asked = _asked(request.GET, account)

@@ -68,7 +68,12 @@ def calculate(offer: Offer, user_discount: Decimal, params: Mapping[str, str]) -
         for name, label, default, hint in _fields(plan)
     ]
     choices = [
-        Choice(name, f"field:{name}", [(value, f"{value} × {factor}") for value, factor in values], params.get(f"field:{name}", ""))
+        Choice(
+            name,
+            f"field:{name}",
+            [(value, f"{value} × {factor}") for value, factor in values],
+            params.get(f"field:{name}", ""),
+        )
         for name, values in _multipliers(plan).items()
     ]
     told = {one.name: one.value.replace(",", "").replace(" ", "") or "0" for one in quantities}

@@ -119,7 +119,10 @@ def void(holds: Sequence[tuple[UUID, UUID, str]], *, now: datetime) -> list[Rele
 def _release(holds: Sequence[tuple[UUID, UUID, str]], status: str, now: datetime) -> list[Released]:
     def work(batch: list[tuple[UUID, UUID, str]]) -> list[Released]:
         ids, accounts, reasons = zip(*batch, strict=True)
-        return [Released(*row) for row in call(_RELEASE, [now, str(status), plain_array(ids), plain_array(accounts), text_array(reasons)])]
+        return [
+            Released(*row)
+            for row in call(_RELEASE, [now, str(status), plain_array(ids), plain_array(accounts), text_array(reasons)])
+        ]
 
     return in_rounds(holds, lambda hold: hold[0], work)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.utils import timezone
@@ -12,7 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import KeyGroup
 from billing.catalog.book import Book
 
-MOST_YEARS = 5
+MOST_YEARS: Final = 5
+CHECK: Final = {"class": "form-check-input"}
 
 
 def model_choices(book: Book) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -29,7 +30,7 @@ class ModelsForm(forms.Form):
 
     WHICH: ClassVar[list[tuple[str, Any]]] = [("all", _("All models")), ("some", _("Only these"))]
 
-    which = forms.ChoiceField(label=_("Models"), choices=WHICH, widget=forms.RadioSelect, initial="all")
+    which = forms.ChoiceField(label=_("Models"), choices=WHICH, widget=forms.RadioSelect(attrs=CHECK), initial="all")
     models = forms.MultipleChoiceField(label=_("Only these"), required=False)
 
     def __init__(self, *args: Any, book: Book, **options: Any) -> None:
@@ -64,9 +65,11 @@ class KeyForm(ModelsForm):
     """A key's name and models."""
 
     name = forms.CharField(
-        label=_("Name"), max_length=80, help_text=_("The program or person that uses it, so that you see what each costs.")
+        label=_("Name"),
+        max_length=80,
+        help_text=_("The program or person that uses it, so that you see what each costs."),
     )
-    field_order = ("name", "which", "models")
+    field_order: tuple[str, ...] = ("name", "which", "models")
 
 
 class NewKeyForm(KeyForm):
@@ -82,7 +85,10 @@ class NewKeyForm(KeyForm):
 
     lasts = forms.ChoiceField(label=_("Expires"), choices=LASTS, required=False)
     until = forms.DateField(
-        label=_("Last day"), required=False, widget=forms.DateInput(attrs={"type": "date"}), help_text=_("Only with “On a date”.")
+        label=_("Last day"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text=_("Only with “On a date”."),
     )
     group = forms.ModelChoiceField(
         label=_("Group"), queryset=KeyGroup.objects.none(), required=False, empty_label=_("No group")
@@ -121,7 +127,9 @@ class RotateForm(forms.Form):
         ("0", _("Now: somebody else may know it")),
     ]
 
-    grace = forms.ChoiceField(label=_("The old secret stops"), choices=GRACE, widget=forms.RadioSelect, initial="24")
+    grace = forms.ChoiceField(
+        label=_("The old secret stops"), choices=GRACE, widget=forms.RadioSelect(attrs=CHECK), initial="24"
+    )
 
     @property
     def duration(self) -> timedelta:

@@ -228,7 +228,12 @@ def rotate(request: HttpRequest, key_id: UUID) -> HttpResponse:
         made, secret = api_keys.rotate(found.pk, now=now, actor=request.user, grace=form.duration)  # type: ignore[arg-type]
         found.refresh_from_db()
         return _secret(request, made, secret, found)
-    return render(request, "keys/rotate.html", {"key": found, "form": form, "token": uuid4()}, status=422 if form.is_bound else 200)
+    return render(
+        request,
+        "keys/rotate.html",
+        {"key": found, "form": form, "token": uuid4()},
+        status=422 if form.is_bound else 200,
+    )
 
 
 @login_required
@@ -241,7 +246,11 @@ def change(request: HttpRequest, key_id: UUID) -> HttpResponse:
     if not form.is_valid():
         return _page(request, found, status=422, form=form, allowed=True)
     api_keys.rename(
-        found.pk, name=form.cleaned_data["name"], allowed_models=form.allowed, now=clock.now(), actor=request.user  # type: ignore[arg-type]
+        found.pk,
+        name=form.cleaned_data["name"],
+        allowed_models=form.allowed,
+        now=clock.now(),
+        actor=request.user,  # type: ignore[arg-type]
     )
     messages.success(request, _("The key is changed. New calls follow it at once."))
     return redirect("metering:key", key_id)
@@ -255,6 +264,10 @@ def disable(request: HttpRequest, key_id: UUID) -> HttpResponse:
     found, now = _key(request, account, key_id), clock.now()
     if request.method == "POST":
         api_keys.disable(found.pk, now=now, actor=request.user)  # type: ignore[arg-type]  # login_required
-        messages.success(request, _("%(name)s is disabled. Calls with it are refused from now on.") % {"name": found.name})
+        messages.success(
+            request, _("%(name)s is disabled. Calls with it are refused from now on.") % {"name": found.name}
+        )
         return redirect("metering:keys")
-    return render(request, "keys/disable.html", {"shown": _shown(found, now, _spend(account, now.date()), current_book())})
+    return render(
+        request, "keys/disable.html", {"shown": _shown(found, now, _spend(account, now.date()), current_book())}
+    )

@@ -78,7 +78,7 @@ def rebuild(*, now: datetime) -> Rolled:
     """Forget every rollup and make them again from the calls. Readers see the old ones until it is done."""
     with transaction.atomic():
         state = _locked_state()
-        UsageRollup.objects.all()._raw_delete(using="default")  # type: ignore[attr-defined]
+        UsageRollup.objects.all()._raw_delete(using="default")
         state.watermark = None
         return _roll(state, now)
 
@@ -143,7 +143,8 @@ def sums(scope: Scope, *, by: Sequence[str] = ()) -> list[Sums]:
     """The account's usage in groups of `by` (of day, model_id, api_key_id, funding): the rollups and the tail."""
     if unknown := set(by) - set(_DIMENSIONS):
         raise ValueError(f"no dimension {unknown}")
-    rolled, params = ["account_id = %(account)s"], {"account": scope.account_id}
+    rolled = ["account_id = %(account)s"]
+    params: dict[str, Any] = {"account": scope.account_id}
     raw: list[str] = ["account_id = %(account)s"]
     for name in ("model_id", "api_key_id", "funding"):
         value = getattr(scope, name)
@@ -202,7 +203,7 @@ def _sums(groups: list[str], row: tuple[Any, ...]) -> Sums:
     dimensions = dict.fromkeys(_DIMENSIONS) | dict(zip(groups, row, strict=False))
     calls, i, o, read, write, listed, charge, flows = row[len(groups) :]
     return Sums(
-        **dimensions,  # type: ignore[arg-type]
+        **dimensions,
         calls=int(calls),
         input_tokens=int(i),
         output_tokens=int(o),

@@ -194,7 +194,8 @@ def report(reports: Sequence[Report], *, now: datetime) -> list[Charged | Billin
         item = _Item(
             uuid7(), None, told.account_id, told.api_key_id, told.request_id,
             _digest({"model": told.model_id, **stored}), "call", "payg", told.model_id, told.channel_id,
-            told.price_version_id, told.channel_discount, told.user_discount, told.fields, told.usage, stored, sheet.list_price, _to_pay(sheet, "payg"),
+            told.price_version_id, told.channel_discount, told.user_discount, told.fields, told.usage, stored,
+            sheet.list_price, _to_pay(sheet, "payg"),
             told.upstream_status, told.latency_ms, told.fingerprint, told.trace_id, told.occurred_at,
         )  # fmt: skip
         items.append(item)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
@@ -117,7 +117,14 @@ def _chart(by_day: list[Sums], scope: Scope, cards: dict[int, ModelCard]) -> dic
         rest = [str(sum((amounts[model].get(day, ZERO) for model in others), ZERO)) for day in days]
         series.append({"name": _("other models"), "data": rest, "color": "azure"})
     labels = [f"{day:%m-%d}" if len(days) < 300 else f"{day:%Y-%m-%d}" for day in days]
-    return {"type": "bar", "unit": "flows" if in_flows else "usd", "labels": labels, "series": series, "stacked": True, "legend": False}
+    return {
+        "type": "bar",
+        "unit": "flows" if in_flows else "usd",
+        "labels": labels,
+        "series": series,
+        "stacked": True,
+        "legend": False,
+    }
 
 
 def _name(cards: dict[int, ModelCard], model_id: int | None) -> str:
@@ -180,7 +187,7 @@ def units_of(usage: dict[str, Any]) -> str:
 
 @require_safe
 @login_required
-def details_csv(request: HttpRequest) -> HttpResponse:
+def details_csv(request: HttpRequest) -> StreamingHttpResponse:
     """The list as it is filtered, all of it."""
     account, book = account_of(request), current_book()
     asked = filters.read(request.GET, account.pk, book)

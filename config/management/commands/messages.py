@@ -4,7 +4,7 @@ import re
 import shutil
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
@@ -28,7 +28,7 @@ LEFT_OUT = [
 class Collect(makemessages.Command):
     """Leaves a new text empty instead of guessing it from a similar one."""
 
-    msgmerge_options: ClassVar[list[str]] = [*makemessages.Command.msgmerge_options, "--no-fuzzy-matching"]
+    msgmerge_options = [*makemessages.Command.msgmerge_options, "--no-fuzzy-matching"]
 
 
 class Command(BaseCommand):

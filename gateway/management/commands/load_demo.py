@@ -65,8 +65,22 @@ class Command(BaseCommand):
         account.save()
         onboarding.open_account(owner, now=now, name="Side project")
         gifts = [
-            ("25", credits.Kind.PROMOTION, JournalEntry.Kind.MANUAL_CREDIT, System.EXPENSE_PROMOTION, None, "Welcome credit"),
-            ("10", credits.Kind.VOUCHER, JournalEntry.Kind.VOUCHER, System.EXPENSE_PROMOTION, now + timedelta(days=9), "SPRING"),
+            (
+                "25",
+                credits.Kind.PROMOTION,
+                JournalEntry.Kind.MANUAL_CREDIT,
+                System.EXPENSE_PROMOTION,
+                None,
+                "Welcome credit",
+            ),
+            (
+                "10",
+                credits.Kind.VOUCHER,
+                JournalEntry.Kind.VOUCHER,
+                System.EXPENSE_PROMOTION,
+                now + timedelta(days=9),
+                "SPRING",
+            ),
             ("400", credits.Kind.PROMOTION, JournalEntry.Kind.MANUAL_CREDIT, System.MANUAL, None, "Demo balance"),
         ]
         for usd, kind, entry_kind, funded_by, expires_at, note in gifts:
@@ -78,12 +92,15 @@ class Command(BaseCommand):
 
     def _calls(self, account: Account, now: Any) -> None:
         """A month of calls of three applications, each with its key, reported as a gateway would."""
-        secrets = [api_keys.issue(account, name=name, now=now - timedelta(days=29), actor=None)[1] for name, *_ in traffic.APPLICATIONS]
+        secrets = [
+            api_keys.issue(account, name=name, now=now - timedelta(days=29), actor=None)[1]
+            for name, *_ in traffic.APPLICATIONS
+        ]
         book = current_book(fresh=True)
         made = traffic.calls(
             book, traffic.favourites(book, now), count=CALLS, since=now - timedelta(days=29), until=now
         )
-        events = [
+        events: list[dict[str, Any]] = [
             {
                 "request_id": f"demo-{number}",
                 "api_key": secrets[call.application],

@@ -104,7 +104,12 @@ class Command(BaseCommand):
     def _report(self, chunk: list[tuple[int, traffic.Made]]) -> None:
         events = [
             self._body(number, call)
-            | {"usage": call.usage, "occurred_at": call.at.isoformat(), "latency_ms": call.latency_ms, "upstream_status": 200}
+            | {
+                "usage": call.usage,
+                "occurred_at": call.at.isoformat(),
+                "latency_ms": call.latency_ms,
+                "upstream_status": 200,
+            }
             for number, call in chunk
         ]
         answer = self.api.post("/api/v1/usage", {"events": events}, expect=(200,))[1]
@@ -198,7 +203,8 @@ def _fund(account: Account, needed: Decimal, now: Any) -> None:
     if missing > 0:
         key = f"simulate:{uuid7()}"
         credits.give(
-            account.pk, missing.quantize(Decimal("0.01")), kind=credits.Kind.PROMOTION, entry_kind=JournalEntry.Kind.MANUAL_CREDIT,
+            account.pk, missing.quantize(Decimal("0.01")), kind=credits.Kind.PROMOTION,
+            entry_kind=JournalEntry.Kind.MANUAL_CREDIT,
             funded_by=System.EXPENSE_PROMOTION, key=key, source=key, note="simulate", now=now,
         )  # fmt: skip
 
@@ -209,7 +215,9 @@ def _keys(account: Account, now: Any) -> list[str]:
     if kept.exists():
         found: list[str] = json.loads(kept.read_text())
         return found
-    secrets = [api_keys.issue(account, name=f"{name} (simulated)", now=now, actor=None)[1] for name, *_ in traffic.APPLICATIONS]
+    secrets = [
+        api_keys.issue(account, name=f"{name} (simulated)", now=now, actor=None)[1] for name, *_ in traffic.APPLICATIONS
+    ]
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.touch(mode=0o600)
     kept.write_text(json.dumps(secrets))
