@@ -1,16 +1,18 @@
 """The door of the REST API: key, route, parameters, faults, idempotency, and the answer with its headers."""
 
+import asyncio
 import hmac
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from config import clock
@@ -24,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @csrf_exempt
-def serve(request: HttpRequest, path: str) -> HttpResponse:
+def serve(request: HttpRequest, path: str) -> HttpResponseBase:
     """Answer one request as Stripe would, or misbehave as the switches say."""
     now = clock.now()
     method, url = request.method or "GET", f"/v1/{path}"
@@ -134,7 +136,7 @@ def _response(entry: RequestLog, status: int, body: Any) -> HttpResponse:
     return response
 
 
-def _lost(request: HttpRequest, fault: Fault, entry: RequestLog) -> HttpResponse:
+def _lost(request: HttpRequest, fault: Fault, entry: RequestLog) -> HttpResponseBase:
     """The work is done and its answer does not arrive: an error instead, or a connection that is cut in the answer."""
     if fault.status or not isinstance(request, ASGIRequest):
         error = {"error": {"type": "api_error", "message": "This answer was lost on its way."}}
@@ -142,6 +144,12 @@ def _lost(request: HttpRequest, fault: Fault, entry: RequestLog) -> HttpResponse
         response.headers.pop("Idempotent-Replayed", None)
         return response
     body = json.dumps(entry.answer).encode()
-    response = HttpResponse(body[: len(body) // 2], content_type="application/json")
-    response["Content-Length"] = str(len(body))  # an ASGI server closes the connection when bytes are missing
-    return response
+    cut = StreamingHttpResponse(_half(body), content_type="application/json")
+    cut["Content-Length"] = str(len(body))
+    return cut
+
+
+async def _half(body: bytes) -> AsyncIterator[bytes]:
+    """Half of an answer, and then what the server takes for a cancelled request: it closes the connection."""
+    yield body[: len(body) // 2]
+    raise asyncio.CancelledError

@@ -33,6 +33,7 @@ checker (tools/stripe_check) stands beside the repository; tests/contract says s
 """
 
 import html
+import importlib
 import json
 import re
 import threading
@@ -268,8 +269,9 @@ def stack() -> Iterator[str]:
     with warnings.catch_warnings():
         # WhiteNoise warns when static files are not collected; in development it finds them where they are.
         warnings.filterwarnings("ignore", "No directory at", UserWarning)
-        with serving() as url:
-            yield url
+        importlib.import_module("config.asgi")
+    with serving() as url:
+        yield url
 
 
 @pytest.fixture
