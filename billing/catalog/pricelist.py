@@ -55,11 +55,7 @@ class Entry:
     @property
     def offer(self) -> Offer | None:
         """The one to show first: on the default channel, else the first there is."""
-        return next((one for one in self.offers if one.channel.code == DEFAULT_CHANNEL), next(iter(self.offers), None))
-
-    @property
-    def others(self) -> list[Offer]:
-        return [one for one in self.offers if one is not self.offer]
+        return self.offers[0] if self.offers else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +93,8 @@ def entries(book: Book, now: datetime, user_discount: Decimal) -> list[Entry]:
         if channel.active:
             factor = EXACT.multiply(channel.discount, user_discount)
             offers.setdefault(price.plan.spec.model, []).append(Offer(channel, price, factor))
+    for found in offers.values():
+        found.sort(key=lambda offer: (offer.channel.code != DEFAULT_CHANNEL, offer.channel.code))
     cards = sorted((card for card in book.models.values() if card.active), key=lambda card: (card.vendor, card.name))
     return [Entry(card, KINDS.get(card.kind, card.kind), offers.get(card.slug, [])) for card in cards]
 
@@ -155,7 +153,7 @@ def _differs(prices: Prices, name: str) -> bool:
     return prices.rates[name].cost != prices.rates["input" if name in INPUT_COMPONENTS else "output"].cost
 
 
-# --- A model's own page ------------------------------------------------------------------------------------------------
+# --- A model's own page -----------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Component:
     """One billing item of one tier."""
@@ -181,6 +179,8 @@ def tiers(offer: Offer, per: Decimal) -> list[Tier]:
         return []
     steps: list[tuple[int | None, Prices]] = [(None, plan.base), *reversed(plan.tiers)]
     apart = priced_apart(plan)
+    if all(prices.rates["cache"].cost == prices.rates["cache_read"].cost for _above, prices in steps):
+        apart.discard("cache")  # the same physical tokens under another vendor's name (C05)
     found = []
     for place, (above, prices) in enumerate(steps):
         upto = steps[place + 1][0] if place + 1 < len(steps) else None

@@ -25,6 +25,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import api_keys
 from accounts.access import current_account, may, role_in
+from accounts.authentication import signed_in_recently
 from accounts.models import Account, ApiKey, KeyGroup
 from billing.catalog.book import Book, current_book
 from billing.metering import filters, rollups
@@ -35,6 +36,10 @@ from config import clock
 DAYS: Final = 30
 MOST_KEYS: Final = 500
 SENT_SECONDS: Final = 86_400
+
+
+# Asks for the password or second factor again, unless this session gave one within ACCOUNT_REAUTHENTICATION_TIMEOUT.
+_recent_sign_in: Any = reauthentication_required(enabled=lambda request: not signed_in_recently(request, request.user))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,7 @@ def _page(request: HttpRequest, found: ApiKey, *, status: int = 200, **more: Any
 @login_required
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-@reauthentication_required
+@_recent_sign_in
 def create(request: HttpRequest) -> HttpResponse:
     """Make a key. The answer to the form is the one page that ever shows its secret."""
     account = _permitted(request)
@@ -213,7 +218,7 @@ def _example(made: ApiKey, book: Book, now: datetime) -> str:
 @login_required
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-@reauthentication_required
+@_recent_sign_in
 def rotate(request: HttpRequest, key_id: UUID) -> HttpResponse:
     """A new secret for the same key; the old one stops at once or after a day."""
     account = _permitted(request)
