@@ -125,7 +125,7 @@ class TopUpQuery(ListQuery):
         summary="List top-up orders, newest first",
         parameters=[TopUpQuery],
         responses=page_of(TopUpOutput, "TopUpPage"),
-        tags=["Top-ups"],
+        tags=["Money"],
     ),
     post=extend_schema(
         operation_id="top_ups_create",
@@ -135,7 +135,7 @@ class TopUpQuery(ListQuery):
         request=TopUpInput,
         responses={201: TopUpOutput, 200: TopUpOutput},
         examples=[OpenApiExample("Twenty dollars by card", {"amount": "20.00", "method": "card"}, request_only=True)],
-        tags=["Top-ups"],
+        tags=["Money"],
     ),
 )
 class TopUps(ListView):
@@ -175,7 +175,7 @@ class TopUps(ListView):
 class TopUpDetail(ApiView):
     """One order of the account."""
 
-    @extend_schema(operation_id="top_ups_read", summary="Read a top-up order", responses=TopUpOutput, tags=["Top-ups"])
+    @extend_schema(operation_id="top_ups_read", summary="Read a top-up order", responses=TopUpOutput, tags=["Money"])
     def get(self, request: Request, number: str) -> Response:
         """Another account's order does not exist."""
         orders = TopUp.objects.filter(account=self.account).select_related("fx_quote")
@@ -192,7 +192,7 @@ class UsdCny(ApiView):
         operation_id="fx_usd_cny",
         summary="What one US dollar costs in yuan now",
         responses=RateOutput,
-        tags=["Top-ups"],
+        tags=["Money"],
     )
     def get(self, request: Request) -> Response:
         """Fixed or from a feed, and the answer says which (C01)."""

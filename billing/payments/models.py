@@ -173,6 +173,7 @@ class TopUp(models.Model):
     checked_at = models.DateTimeField(null=True, blank=True)
     mail_claimed_at = models.DateTimeField(null=True, blank=True)
     mailed_at = models.DateTimeField(_("receipt mailed"), null=True, blank=True)
+    failure_mailed_at = models.DateTimeField(_("failure mailed"), null=True, blank=True)
 
     objects: ClassVar[Any] = TopUpQuerySet.as_manager()
 
@@ -224,6 +225,11 @@ class TopUp(models.Model):
                 fields=["credited_at"],
                 name="top_up_unmailed",
                 condition=models.Q(mailed_at__isnull=True, credited_at__isnull=False),
+            ),
+            models.Index(
+                fields=["status_at"],
+                name="top_up_failure_unmailed",
+                condition=models.Q(status="failed", failure_mailed_at__isnull=True),
             ),
             models.Index(fields=["-status_at"], name="top_up_review", condition=models.Q(in_review=True)),
         ]

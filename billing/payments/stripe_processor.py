@@ -182,7 +182,11 @@ def _our_errors() -> Iterator[None]:
         if error.http_status == 404:
             raise UnknownAtProcessor from error
         log.warning("Stripe refused a request (%s): %s", error.request_id, error.user_message)
-        raise ProcessorRefused(provider_code=str(error.code or type(error).__name__)) from error
+        refused = {
+            "provider_code": str(error.code or type(error).__name__),
+            "provider_param": getattr(error, "param", ""),
+        }
+        raise ProcessorRefused(**refused) from error
 
 
 def read_event(payload: bytes, header: str, secrets: Sequence[str]) -> ReceivedEvent:

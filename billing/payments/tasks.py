@@ -57,7 +57,7 @@ def sweep_top_ups() -> None:
 
 @shared_task(autoretry_for=(OSError,), retry_backoff=10, retry_jitter=True, max_retries=5)
 def send_receipt(order_id: str) -> None:
-    """The mail about credit, once."""
+    """The mail about an order's end, once."""
     receipts.send(UUID(order_id), now=clock.now())
 
 
@@ -84,7 +84,7 @@ def _send(task: Any, arguments: tuple[Any, ...]) -> None:
 
 
 def after(order: TopUp) -> TopUp:
-    """What follows a settled order: its receipt."""
-    if order.credited_at and not order.mailed_at:
+    """What follows a settled order: the mail about it."""
+    if receipts.is_due(order):
         wake(send_receipt, str(order.pk))
     return order

@@ -131,6 +131,8 @@ def open_checkout(order_id: UUID, *, processor: PaymentProcessor, now: datetime)
         customer_id = _customer(order, processor=processor, now=now)
         started = processor.start_checkout(_request(order, customer_id))
     except ProcessorRefused as refusal:
+        if refusal.evidence.get("provider_param") == "customer":
+            _forget_customer(order.account_id)
         return _record_refusal(order_id, refusal, now=now)
     return _record_started(order_id, started, now=now)
 
@@ -175,6 +177,15 @@ def _customer(order: TopUp, *, processor: PaymentProcessor, now: datetime) -> st
     )
     PaymentCustomer.objects.filter(pk=row.pk, customer_id=None).update(customer_id=found)
     return PaymentCustomer.objects.get(pk=row.pk).customer_id or found
+
+
+def _forget_customer(account_id: UUID) -> None:
+    """The provider no longer has this customer (deleted in its dashboard): the next order makes another one."""
+    row = PaymentCustomer.objects.get(pk=account_id)
+    stem, _sep, version = row.idempotency_key.rpartition(":v")
+    PaymentCustomer.objects.filter(pk=account_id, customer_id=row.customer_id).update(
+        customer_id=None, idempotency_key=f"{stem}:v{int(version) + 1}"
+    )
 
 
 def locked(order_id: UUID) -> TopUp:

@@ -206,6 +206,10 @@ def test_case_7_a_delayed_payment_is_processing_and_then_paid_or_failed(shop: Sh
     else:
         assert (order.status, shop.balance()) == ("failed", 0)
         assert order.reason is not None
+        shop.tell()
+        [told] = mail.outbox
+        assert (told.to, str(order.reason.title) in told.body) == ([shop.owner.email], True)
+        assert shop.delayed_order().may_pay
 
 
 def test_case_7_events_in_reversed_order_never_take_a_step_back(shop: Shop) -> None:
@@ -447,6 +451,44 @@ def test_a_refusal_of_the_provider_fails_the_order_and_says_so(shop: Shop) -> No
 
     assert (order.status, order.failure, order.check_at) == ("failed", "refused_by_us", None)
     assert order.failure_code
+
+
+def test_a_customer_deleted_at_the_provider_fails_one_order_and_is_made_anew_for_the_next(shop: Shop) -> None:
+    shop.order()
+    StoredObject.objects.filter(kind="customer").delete()
+
+    assert shop.order().status == "failed"
+    assert shop.order().status == "awaiting_payment"
+
+
+def test_many_at_once_settle_one_order_once(shop: Shop) -> None:
+    order = shop.order()
+    shop.sandbox.pay(order.checkout_session_id)
+    shop.sandbox.send(event_of(shop, COMPLETED)["id"])
+    event = PaymentEvent.objects.get()
+    together, failed = threading.Barrier(8), []
+
+    def run(number: int) -> None:
+        try:
+            together.wait(timeout=20)
+            if number % 2:
+                webhooks.process(event.pk, processor=get_processor(), now=clock.now())
+            else:
+                settling.settle(order.pk, processor=get_processor(), now=clock.now())
+        except Exception as problem:
+            failed.append(problem)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failed == []
+    assert (shop.balance(), len(shop.credits())) == (TWENTY, 1)
+    assert inbox() == [(COMPLETED, "processed")]
 
 
 def test_an_event_that_keeps_failing_is_parked_and_can_be_replayed(

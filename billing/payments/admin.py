@@ -1,0 +1,260 @@
+"""Desks of money on its way in: orders, attempts, the provider's events, exchange rates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q
+from django.http import HttpRequest
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.admin import AccountAdmin, audit_panel, person
+from accounts.models import Account
+from billing.desk import BillingDesk
+from billing.payments import settling, tasks, webhooks
+from billing.payments.models import FxRate, PaymentAttempt, PaymentEvent, TopUp
+from billing.payments.stripe_processor import get_processor
+from config import clock
+from config.admin_base import staff_action
+from config.admin_cells import Panel, at, column, document, link, list_url, state, status, to, usd
+from config.admin_finding import Since
+from config.templatetags import ui
+
+
+def to_pay(order: TopUp) -> str:
+    """What the customer pays, in the currency of the payment."""
+    return ui.cny(order.pay_amount) if order.currency == "CNY" else ui.usd(order.pay_amount)
+
+
+def order_state(order: TopUp) -> str:
+    """The status, or that a person must look."""
+    return ui.status_badge("attention", gettext("In review")) if order.in_review else status(order)
+
+
+def top_up_panels(request: HttpRequest, owner: Account) -> list[Panel]:
+    """The newest orders, on the customer's page."""
+    if not request.user.has_perm("billing.view_topup"):
+        return []
+    orders = TopUp.objects.filter(account=owner).order_by("-pk")[:5]
+    return [
+        Panel(
+            _("Newest top-ups"),
+            (_("order"), _("status"), _("credit"), _("to pay"), _("created")),
+            [(link(one), order_state(one), ui.usd(one.amount_usd), to_pay(one), ui.when(one.created_at)) for one in orders],
+            numbers=frozenset({2, 3}),
+            more=list_url(TopUp, account__id__exact=owner.pk),
+        )
+    ]  # fmt: skip
+
+
+AccountAdmin.panel_makers.append(top_up_panels)
+
+
+class Waiting(admin.SimpleListFilter):
+    """Orders that somebody or something still has to decide."""
+
+    title = _("waiting")
+    parameter_name = "waiting"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """By whom they wait for."""
+        return [("open", _("For the customer or the provider")), ("paid", _("Paid, not yet credited")), ("review", _("For staff"))]  # fmt: skip
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """The orders of the choice."""
+        narrowed = {
+            "open": Q(status__in=TopUp.OPEN),
+            "paid": Q(status=TopUp.Status.PAID),
+            "review": Q(in_review=True),
+        }
+        return queryset.filter(narrowed[self.value()]) if self.value() in narrowed else queryset
+
+
+@admin.register(TopUp)
+class TopUpAdmin(BillingDesk):
+    """Orders to buy credit, with all that happened to them."""
+
+    related = ("account", "created_by", "fx_quote", "grant")
+    ids_by_time = True
+    list_display = (
+        "number",
+        column(_("status"), order_state, name="status"),
+        usd("amount_usd", _("credit")),
+        column(_("to pay"), to_pay, number=True, name="pay"),
+        state("method", _("payment method")),
+        to("account", _("account")),
+        at("created_at", _("created")),
+        at("credited_at", _("credited")),
+    )
+    list_filter = (Since, Waiting, "status", "method")
+    ordering = ("-pk",)
+    account_order = ("-pk",)
+    finds = (
+        ("text", "number"),
+        ("text", "payment_intent_id"),
+        ("text", "checkout_session_id"),
+        ("uuid", "pk"),
+        ("uuid", "account_id"),
+        ("email", "account__memberships__user__email"),
+    )
+    search_help_text = _("Order, payment or checkout number, account UUID, member's e-mail address")
+    facts = (
+        (_("Order"), ("number", "account", "amount_usd", column(_("to pay"), to_pay), "method", "fx_quote", "created_by", "created_at")),
+        (_("State"), (column(_("status"), order_state), "status_at", "paid_at", "credited_at", "grant", "expires_at", "mailed_at")),
+        (_("At the provider"), ("payment_intent_id", "checkout_session_id", "failure", "failure_code", "review_reason", "check_at", "checks", "checked_at")),
+    )  # fmt: skip
+    actions_detail = ("settle",)
+
+    def panels(self, request: HttpRequest, obj: TopUp) -> list[Panel]:
+        """Tries to pay, what the provider told of them, and what staff did."""
+        objects = [one for one in (obj.payment_intent_id, obj.checkout_session_id) if one]
+        events = PaymentEvent.objects.filter(object_id__in=objects).order_by("-received_at")[:20] if objects else []
+        return [
+            attempts_panel(obj),
+            Panel(
+                _("Events of the provider"),
+                (_("received"), _("type"), _("state"), _("tries"), _("last error")),
+                [
+                    (link(one, ui.when(one.received_at, "seconds")), one.type, status(one, "state"), ui.count(one.attempts), one.last_error)
+                    for one in events
+                ],
+                numbers=frozenset({3}),
+                empty=_("None has arrived."),
+            ),
+            *audit_panel(request, obj),
+        ]  # fmt: skip
+
+    @staff_action(
+        permission="billing.settle_topup",
+        title=_("Settle now"),
+        button=_("Ask the provider now"),
+        sentence=_(
+            "The payment provider is asked what is true of this order now, and the answer is recorded: paid is credited "
+            "once, unpaid stays unpaid. You decide nothing by it."
+        ),
+        icon="sync",
+    )
+    def settle(self, request: HttpRequest, obj: TopUp, data: dict[str, Any]) -> str:
+        """Ask now instead of waiting for the sweep."""
+        order = settling.settle_by_hand(
+            obj.pk, actor=person(request), reason=data["reason"], processor=get_processor(), now=clock.now()
+        )
+        tasks.after(order)
+        return gettext("The provider answered: %(status)s.") % {"status": order.get_status_display()}
+
+
+def attempts_panel(order: TopUp) -> Panel:
+    """Tries to pay, declines with the reason that the customer reads (F023-F033)."""
+    rows: list[tuple[Any, ...]] = []
+    for one in order.attempts.order_by("at", "pk"):
+        reason = one.reason
+        rows.append(
+            (
+                ui.when(one.at, "seconds"),
+                status(one, "outcome"),
+                _card(one),
+                reason.title if reason else "",
+                one.decline_code or one.code,
+                one.risk,
+            )
+        )
+    headings = (_("time"), _("outcome"), _("card"), _("reason"), _("provider's code"), _("risk outcome"))
+    return Panel(_("Attempts to pay"), headings, rows, empty=_("None yet."))
+
+
+def _card(attempt: PaymentAttempt) -> str:
+    return f"{attempt.brand.title()} •••• {attempt.last_four}" if attempt.last_four else attempt.brand
+
+
+@admin.register(PaymentAttempt)
+class PaymentAttemptAdmin(BillingDesk):
+    """Every try to pay, of all orders."""
+
+    related = ("top_up", "top_up__account")
+    moment = "at"
+    ids_by_time = True
+    list_display = (
+        at("at", _("time")),
+        state("outcome", _("outcome")),
+        to("top_up", _("order")),
+        column(_("account"), lambda one: link(one.top_up.account), name="account"),
+        column(_("card"), _card, name="card"),
+        column(_("reason"), lambda one: one.reason.title if one.reason else "", name="reason"),
+        column(_("decline code"), lambda one: one.decline_code or one.code, name="code"),
+    )
+    list_filter = (Since, "outcome", "failure_class")
+    ordering = ("-pk",)
+    finds = (("uuid", "pk"), ("text", "top_up__number"), ("uuid", "top_up__account_id"))
+    search_help_text = _("Order, or account UUID")
+
+
+def without_secrets(value: Any) -> Any:
+    """A provider's object without what opens something: client secrets and the addresses of checkout pages."""
+    if isinstance(value, dict):
+        return {
+            name: "…" if inner and ("secret" in name or name == "url") else without_secrets(inner)
+            for name, inner in value.items()
+        }
+    return [without_secrets(inner) for inner in value] if isinstance(value, list) else value
+
+
+@admin.register(PaymentEvent)
+class PaymentEventAdmin(BillingDesk):
+    """The inbox: what the provider told, and what became of it."""
+
+    moment = "received_at"
+    list_display = (
+        at("received_at", _("received")),
+        "type",
+        state("state", _("state")),
+        column(_("object"), lambda one: one.object_id, name="object"),
+        column(_("tries"), lambda one: ui.count(one.attempts), number=True, name="tries"),
+        at("due_at", _("next try")),
+        column(_("flagged"), lambda one: gettext("yes") if one.flagged else "", name="flagged"),
+        column(_("last error"), lambda one: one.last_error[:60], name="error"),
+    )
+    list_filter = (Since, "state", "flagged")
+    ordering = ("-received_at", "-pk")
+    finds = (("text", "event_id"), ("text", "object_id"), ("number", "pk"))
+    search_help_text = _("Event's or object's id at the provider")
+    facts = (
+        (_("Event"), ("event_id", "type", "provider", "object_id", "api_version", "livemode", "received_at")),
+        (_("Work"), ("state", "state_at", "attempts", "due_at", "last_error", "flagged")),
+    )
+    actions_detail = ("replay",)
+
+    def panels(self, request: HttpRequest, obj: PaymentEvent) -> list[Panel]:
+        """The body as it came, less what opens something; and the audit."""
+        body = Panel(_("Body"), (), [(document(without_secrets(obj.body)),)])
+        return [*audit_panel(request, obj), body]
+
+    @staff_action(
+        permission="billing.replay_paymentevent",
+        title=_("Replay"),
+        button=_("Replay the event"),
+        sentence=_(
+            "The event goes back into the inbox. Its object is fetched afresh and what is true now is applied; what was "
+            "done before is not done again."
+        ),
+        icon="replay",
+        applies=lambda event: PaymentEvent.State.RECEIVED in PaymentEvent.NEXT[event.state],
+    )
+    def replay(self, request: HttpRequest, obj: PaymentEvent, data: dict[str, Any]) -> str:
+        """Once more."""
+        event = webhooks.replay(obj.pk, actor=person(request), reason=data["reason"], now=clock.now())
+        tasks.wake(tasks.process_event, event.pk)
+        return gettext("%(event)s is back in the inbox.") % {"event": event.event_id}
+
+
+@admin.register(FxRate)
+class FxRateAdmin(BillingDesk):
+    """What a dollar cost, from when on."""
+
+    list_display = (
+        at("effective_at", _("from")),
+        column(_("CNY for 1 USD"), lambda one: ui.number(one.rate, 8), number=True, name="rate"),
+        state("source", _("source")),
+    )
+    ordering = ("-effective_at", "-pk")
