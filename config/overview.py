@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Count, Sum
-from django.db.models.functions import TruncDate
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import Account, ApiKey
 from billing.books.models import CreditGrant
 from billing.catalog.book import DEFAULT_CHANNEL, current_book
-from billing.metering.models import RollupState, UsageRecord, UsageRollup
+from billing.catalog.models import Model
+from billing.metering import rollups
+from billing.metering.models import UsageRecord
 
 DAYS = 30
 NAMED_MODELS = 5
@@ -34,7 +35,7 @@ class Spend:
 
 def spent_since(account_id: UUID, since: datetime) -> Spend:
     """What was charged from then on, read from the calls themselves."""
-    sums = UsageRecord.objects.filter(account_id=account_id, created_at__gte=since).aggregate(
+    sums = UsageRecord.objects.filter(account_id=account_id, authorized_at__gte=since).aggregate(
         charge=Sum("charge"), calls=Count("pk")
     )
     return Spend(sums["charge"] or ZERO, sums["calls"])
@@ -46,23 +47,11 @@ def today(now: datetime) -> datetime:
 
 
 def by_day_and_model(account_id: UUID, now: datetime) -> list[tuple[Any, str, Decimal, int]]:
-    """`(day, model name, charge, calls)` for the last `DAYS` days in UTC: the rollups, then the tail after them."""
-    start = datetime.combine((now - timedelta(days=DAYS - 1)).date(), datetime.min.time(), UTC)
-    watermark = RollupState.objects.values_list("watermark", flat=True).first()
-    rows: list[Any] = []
-    if watermark is not None:
-        rows += (
-            UsageRollup.objects.filter(account_id=account_id, day__gte=start.date())
-            .values_list("day", "model__name")
-            .annotate(Sum("charge"), Sum("calls"))
-        )
-    tail = UsageRecord.objects.filter(account_id=account_id, created_at__gte=max(start, watermark or start))
-    rows += (
-        tail.annotate(day=TruncDate("created_at", tzinfo=UTC))
-        .values_list("day", "model__name")
-        .annotate(Sum("charge"), Count("pk"))
-    )
-    return [(day, name, charge or ZERO, calls) for day, name, charge, calls in rows]
+    """`(day, model name, charge, calls)` for the last `DAYS` days in UTC."""
+    first = (now - timedelta(days=DAYS - 1)).date()
+    found = rollups.sums(rollups.Scope(account_id, first=first), by=("day", "model_id"))
+    names = dict(Model.objects.filter(pk__in={row.model_id for row in found}).values_list("pk", "name"))
+    return [(row.day, names.get(row.model_id, ""), row.charge, row.calls) for row in found]
 
 
 def month(account_id: UUID, now: datetime) -> dict[str, Any] | None:
@@ -98,7 +87,7 @@ def month(account_id: UUID, now: datetime) -> dict[str, Any] | None:
 def last_calls(account_id: UUID, limit: int = 8) -> Any:
     """The newest calls."""
     newest = UsageRecord.objects.filter(account_id=account_id).select_related("model", "api_key")
-    return newest.order_by("-created_at", "-pk")[:limit]
+    return newest.order_by("-authorized_at", "-pk")[:limit]
 
 
 def first_steps(account: Account, *, verified: bool) -> list[dict[str, Any]] | None:
