@@ -73,22 +73,23 @@ def test_the_key_with_another_body_is_a_conflict(api: Api) -> None:
     assert TopUp.objects.count() == 1
 
 
-@pytest.mark.parametrize(
-    "amount",
-    ["0", "-20", "4.99", "1e12", "20.005", "NaN", "Infinity", "", "twenty", 20.5, None, True, [], {"x": 1}, "9" * 41],
-)
-def test_a_bad_amount_is_a_problem_that_names_the_field(api: Api, amount: Any) -> None:
-    answer = api.post({"amount": amount})
-    assert answer.status_code == 422
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    told = answer.json()
-    assert told.get("field") == "amount" or told["errors"][0]["field"] == "amount"
+BAD_AMOUNTS = ["0", "-20", "4.99", "1e12", "20.005", "NaN", "Infinity", "", "twenty", "9" * 41]
+NOT_TEXT = [20.5, 20, None, True, [], {"x": 1}]
+
+
+def test_a_bad_amount_is_a_problem_that_names_the_field(api: Api) -> None:
+    for amount in BAD_AMOUNTS + NOT_TEXT:
+        answer = api.post({"amount": amount})
+        assert answer.status_code == 422, amount
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        told = answer.json()
+        assert told.get("field") == "amount" or told["errors"][0]["field"] == "amount", amount
     assert not TopUp.objects.exists()
 
 
-@pytest.mark.parametrize("body", [{"amount": "20", "method": "cash"}, {}, [], "x", {"amount": "20", "currency": "XXX"}])
-def test_a_bad_body_is_a_problem(api: Api, body: Any) -> None:
-    assert api.post(body).status_code in (400, 422)
+def test_a_bad_body_is_a_problem(api: Api) -> None:
+    for body in ({"amount": "20", "method": "cash"}, {}, [], "x", {"amount": "20", "currency": "XXX"}):
+        assert api.post(body).status_code in (400, 422), body
     assert not TopUp.objects.exists()
 
 
