@@ -154,6 +154,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 2,
     "socket_timeout": 5,
     "max_retries": 1,
+    "interval_start": 0.1,
 }
 # Publishing must never hold a customer up: one try, then the sweep finds the row.
 CELERY_TASK_PUBLISH_RETRY = False
