@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.utils import translation
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import SESSION_KEY, accounts_of, current_account, may
 from accounts.forms import ProfileForm
@@ -67,6 +67,7 @@ def switch(request: HttpRequest) -> HttpResponse:
     return _back(request)
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def profile(request: HttpRequest) -> HttpResponse:
     """Name, language, time zone."""
@@ -84,6 +85,7 @@ def profile(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/profile.html", {"form": form})
 
 
+@require_safe
 @login_required
 def security(request: HttpRequest) -> HttpResponse:
     """How well the sign-in is protected, with a way to each setting."""
@@ -100,6 +102,7 @@ def security(request: HttpRequest) -> HttpResponse:
     )
 
 
+@require_safe
 @login_required
 def members(request: HttpRequest) -> HttpResponse:
     """Who belongs to the account in force, and what each role may do."""

@@ -1,0 +1,366 @@
+"""Every address, every caller (07-reliability 7.2): visitors, other customers, each role; found, not listed.
+
+The addresses come from the URL configuration. A new one is covered at once when it has no parameters, or parameters
+named in `World.parameters`. One that changes something fails here until somebody says who may use it: `PUBLIC`,
+`PAGES`, or `needs` on its view.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.conf import settings
+from django.db import transaction
+from django.test import Client
+from django.urls import NoReverseMatch, URLPattern, get_resolver, reverse
+
+from accounts import access, api_keys
+from accounts.models import Account, Membership, User
+from billing.books.models import JournalEntry
+from billing.payments import topups
+from billing.payments.models import TopUp
+from config import clock
+from tests import factories
+from tests.api import Program, management_key
+
+pytestmark = pytest.mark.django_db
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+ROLES = [role.value for role in Membership.Role]
+NO_SUCH_METHOD = 405
+
+# Open to everyone, and why.
+PUBLIC: dict[str, str] = {
+    "healthz": "the load balancer",
+    "readyz": "the load balancer",
+    "landing": "the front page",
+    "mailbox": "development only: not mounted with DEBUG off",
+    "accounts:language": "visitors choose a language too",
+    "catalog:pricing": "the price list",
+    "catalog:model": "one model of the price list",
+    "payments:stripe-webhook": "proves itself by signature",
+    "api-models": "the price list",
+    "api-quotes": "the calculator",
+    "api-schema": "the documentation",
+    "api-docs": "the documentation",
+    "api-nothing-here": "404 for everybody",
+}
+
+# Pages that change something: the action of `accounts.access.MAY` that each method takes; None: any member.
+PAGES: dict[str, dict[str, str | None]] = {
+    "accounts:profile": {"POST": None},
+    "accounts:switch": {"POST": None},
+    "payments:top_up": {"POST": "pay"},
+    "payments:pay": {"POST": "pay"},
+    "payments:check": {"POST": None},
+    "metering:key_create": {"GET": "keys", "POST": "keys"},
+    "metering:key_rotate": {"GET": "keys", "POST": "keys"},
+    "metering:key_change": {"POST": "keys"},
+    "metering:key_disable": {"GET": "keys", "POST": "keys"},
+}
+
+# API views that do not derive from `config.api.ApiView`.
+API_NEEDS: dict[str, dict[str, str | None]] = {"payments:api-top-ups": {"POST": "pay"}}
+
+# Refused with a message on the page before, not with 403: leads back to the order instead of on to the provider.
+REFUSED_BY_MESSAGE = {"payments:pay": "/billing/top-up/"}
+
+# Other people's pages, with tests of their own: signing in, and the provider's double in development.
+NOT_OURS = ("allauth.", "sandbox.", "django.", "unfold.")
+
+
+@dataclass(frozen=True)
+class Route:
+    """One address: its name, its parameters, its view."""
+
+    name: str
+    parameters: tuple[str, ...]
+    view: Any
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_api(self) -> bool:
+        return self.name.rpartition(":")[2].startswith("api-")
+
+    @property
+    def is_admin(self) -> bool:
+        return self.name.startswith("admin:")
+
+    @property
+    def needs(self) -> dict[str, str | None]:
+        """Which action each method takes."""
+        own = getattr(getattr(self.view, "cls", None), "needs", None)
+        return (PAGES | API_NEEDS).get(self.name) or dict(own or {})
+
+
+def routes(resolver: Any = None, spaces: str = "") -> Iterator[Route]:
+    """Every address of the product."""
+    for pattern in (resolver or get_resolver()).url_patterns:
+        if not isinstance(pattern, URLPattern):
+            yield from routes(pattern, spaces + (f"{pattern.namespace}:" if pattern.namespace else ""))
+            continue
+        staff = spaces == "admin:"
+        if staff and not pattern.name:
+            continue  # the old address of an object: Django leads from there to the named one
+        if staff or not pattern.callback.__module__.startswith(NOT_OURS):
+            assert pattern.name, f"give the address {pattern.pattern} a name"
+            yield Route(spaces + pattern.name, tuple(pattern.pattern.regex.groupindex), pattern.callback)
+
+
+ALL = list(routes())
+OURS = [route for route in ALL if not route.is_admin]
+MEMBERS = [route for route in OURS if route.name not in PUBLIC]
+ADMIN = [route for route in ALL if route.is_admin]
+
+
+@dataclass
+class World:
+    """A customer with one of everything, and another customer."""
+
+    account: Account
+    owner: User
+    outsider: User
+    stranger: Account
+    parameters: dict[str, Any]
+
+    def path(self, route: Route) -> str:
+        """The address of this customer's row."""
+        if route.name == "api-nothing-here":
+            return "/api/v1/no/such/thing"
+        missing = [name for name in route.parameters if name not in self.parameters]
+        assert not missing, f"{route}: add {missing} to World.parameters"
+        wanted = {name: self.parameters[name] for name in route.parameters}
+        try:
+            return reverse(route.name, kwargs=wanted)
+        except NoReverseMatch:
+            return reverse(route.name, kwargs={name: str(value) for name, value in wanted.items()})
+
+    def member(self, role: str) -> User:
+        """Somebody with this role in the customer's account, and in no other."""
+        user = somebody()
+        Membership.objects.create(user=user, account=self.account, role=role, created_at=factories.NOON)
+        return user
+
+
+def somebody() -> User:
+    """A user without a password: hashing one takes longer than all the rest."""
+    return User.objects.create_user(f"{uuid4().hex}@example.com")
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """What happens inside leaves no trace."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def world(settings) -> World:
+    """One of everything that an address may name."""
+    settings.STRIPE_API_BASE = "http://127.0.0.1:9"  # nobody answers there: no test of access moves money
+    owner, outsider = somebody(), somebody()
+    account, stranger = factories.account(owner), factories.account(outsider)
+    version = factories.price("acme/chat", at=factories.NOON.replace(year=2020))
+    factories.credit(account, "10")
+    key, _ = factories.key(account)
+    held = factories.hold(account, version, "1", api_key_id=key.pk)
+    factories.capture(held.id, input_tokens=10)
+    order = topups.place(
+        account.pk, Decimal(20), method="card", client_key=uuid4().hex, actor=owner, locale="en", now=clock.now()
+    )
+    page = {"status": "awaiting_payment", "checkout_url": "http://127.0.0.1:9/pay", "checkout_id": "cs_test_1"}
+    TopUp.objects.filter(pk=order.pk).update(**{k: v for k, v in page.items() if hasattr(TopUp, k)})
+    entry = JournalEntry.objects.filter(account=account).latest("seq")
+    found = {"key_id": key.pk, "record_id": held.id, "entry_id": entry.pk, "number": order.number, "slug": "acme/chat"}
+    return World(account, owner, outsider, stranger, found)
+
+
+def browser(user: User) -> Client:
+    """A session that has just signed in, and given its password again."""
+    client = Client()
+    client.force_login(user)
+    session = client.session
+    session["account_authentication_methods"] = [{"method": "password", "at": time.time(), "reauthenticated": True}]
+    session["account_authentication_methods_user"] = str(user.pk)
+    session.save()
+    return client
+
+
+def ask(client: Client, route: Route, method: str, path: str) -> Any:
+    """One request with an empty body, of the kind that the address expects."""
+    body, kind = (b"{}", "application/json") if route.is_api else (b"", "application/x-www-form-urlencoded")
+    return client.generic(method, path, b"" if method in ("GET", "HEAD") else body, content_type=kind)
+
+
+def is_login(answer: Any) -> bool:
+    """Led to the sign-in page."""
+    return answer.status_code == 302 and answer["Location"].startswith("/accounts/login/")
+
+
+def problem_code(answer: Any) -> str:
+    """The code of a problem document."""
+    assert answer["Content-Type"] == "application/problem+json", answer["Content-Type"]
+    return str(json.loads(answer.content)["code"]) if answer.content else ""
+
+
+# --- The lists themselves -------------------------------------------------------------------------------------------
+
+
+def test_the_lists_name_only_addresses_that_exist():
+    names = {route.name for route in ALL}
+    listed = {*PUBLIC, *PAGES, *API_NEEDS, *REFUSED_BY_MESSAGE} - ({"mailbox"} - names)
+    assert listed <= names, listed - names
+
+
+def test_every_action_in_the_lists_is_in_the_role_table():
+    actions = set().union(*access.MAY.values())
+    told = {action for route in OURS for action in route.needs.values() if action}
+    assert told <= actions
+
+
+def test_other_peoples_pages_are_exactly_these():
+    prefixes = {
+        route.split("/")[0]
+        for route in (str(pattern.pattern) for pattern in get_resolver().url_patterns)
+        if route.startswith(("accounts/", "sandbox/"))
+    }
+    assert prefixes <= {"accounts", "sandbox"}
+
+
+# --- Visitors -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("route", MEMBERS, ids=str)
+def test_a_visitor_is_led_to_the_sign_in_page_or_gets_401(route, world):
+    path = world.path(route)
+    for method in METHODS:
+        answer = ask(Client(), route, method, path)
+        if route.is_api:
+            assert answer.status_code == 401, (method, path, answer.status_code)
+            assert answer["WWW-Authenticate"] == "Bearer"
+            assert method == "HEAD" or problem_code(answer) == "invalid_credential"
+        else:
+            assert answer.status_code == NO_SUCH_METHOD or is_login(answer), (method, path, answer.status_code)
+
+
+@pytest.mark.parametrize("route", [route for route in MEMBERS if route.is_api], ids=str)
+def test_an_api_key_or_a_gateways_token_is_no_credential_here(route, world):
+    _, api_key = factories.key(world.account)
+    gateway = api_keys.issue_gateway_token("gw", now=factories.NOON, actor=None)[1]
+    for secret in (api_key, gateway, management_key(world.account)[:-1]):
+        for method in METHODS:
+            assert ask(Program(secret), route, method, world.path(route)).status_code == 401, (method, secret[:3])
+
+
+@pytest.mark.parametrize("route", [route for route in OURS if route.name in PUBLIC], ids=str)
+def test_what_is_public_needs_nobody(route, world):
+    for method in METHODS:
+        answer = ask(Client(), route, method, world.path(route))
+        assert answer.status_code not in (401, 403), (method, answer.status_code)
+        assert answer.status_code < 500 or route.name == "readyz", (method, answer.status_code)
+        assert not is_login(answer)
+
+
+# --- Other customers ------------------------------------------------------------------------------------------------
+
+ROWS = [route for route in MEMBERS if route.parameters]
+
+
+@pytest.mark.parametrize("route", ROWS, ids=str)
+def test_another_customers_row_does_not_exist(route, world):
+    path = world.path(route)
+    callers = [browser(world.outsider)]
+    if route.is_api:
+        callers.append(Program(management_key(world.stranger, "owner")))
+    for caller in callers:
+        for method in METHODS:
+            answer = ask(caller, route, method, path)
+            assert answer.status_code in (404, NO_SUCH_METHOD), (method, path, answer.status_code)
+
+
+@pytest.mark.parametrize("route", [route for route in MEMBERS if not route.parameters], ids=str)
+def test_another_customers_ids_appear_in_no_list(route, world):
+    told = {str(world.account.pk), *(str(value) for name, value in world.parameters.items() if name != "slug")}
+    callers = [browser(world.outsider)]
+    if route.is_api:
+        callers.append(Program(management_key(world.stranger, "owner")))
+    for caller in callers:
+        answer = ask(caller, route, "GET", world.path(route))
+        body = b"".join(answer.streaming_content) if answer.streaming else answer.content
+        assert answer.status_code in (200, NO_SUCH_METHOD, 302), answer.status_code
+        assert not [text for text in told if text in body.decode()]
+
+
+# --- Roles ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("route", MEMBERS, ids=str)
+def test_a_role_may_do_what_the_role_table_says(route, world):
+    for role in ROLES:
+        with undone():
+            _in_the_role(route, role, world)
+
+
+def _in_the_role(route: Route, role: str, world: World) -> None:
+    path = world.path(route)
+    callers = [browser(world.member(role))]
+    if route.is_api:
+        callers.append(Program(management_key(world.account, role)))
+    for caller in callers:
+        for method in METHODS:
+            answer = ask(caller, route, method, path)
+            if answer.status_code == NO_SUCH_METHOD:
+                assert method not in route.needs, (method, "is listed, but the address does not know it")
+                continue
+            changes = method not in ("GET", "HEAD")
+            assert not changes or method in route.needs, f"say who may {method} {route}: `needs`, or PAGES in this file"
+            action = route.needs.get("GET" if method == "HEAD" else method)
+            allowed = action is None or access.may(role, action)
+            assert answer.status_code < 500, (method, answer.status_code)
+            if route.name in REFUSED_BY_MESSAGE and changes:
+                back = answer["Location"].startswith(REFUSED_BY_MESSAGE[route.name])
+                assert answer.status_code == 302
+                assert back is not allowed, (role, method, answer["Location"])
+            else:
+                assert (answer.status_code == 403) is not allowed, (role, method, answer.status_code)
+                assert answer.status_code != 401
+            if route.is_api and not allowed:
+                assert problem_code(answer) == "permission_denied"
+
+
+def test_a_member_who_has_left_sees_nothing_any_more(world):
+    member = world.member("owner")
+    client = browser(member)
+    assert client.get("/api/v1/balance").status_code == 200
+    Membership.objects.filter(user=member).delete()
+    assert client.get("/api/v1/balance").status_code == 401
+    assert client.get(f"/keys/{world.parameters['key_id']}").status_code == 404
+
+
+# --- Staff ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_staff_console_is_closed_to_visitors_and_customers(world):
+    paths = {f"/{settings.ADMIN_PATH}", f"/{settings.ADMIN_PATH}no/such/page"}
+    for route in ADMIN:
+        if route.name not in ("admin:login", "admin:logout", "admin:jsi18n"):
+            told = {name: "accounts" if name == "app_label" else "1" for name in route.parameters}
+            paths.add(reverse(route.name, kwargs=told))
+    assert len(paths) > 20
+    for caller in (Client(), browser(world.owner)):
+        for path in sorted(paths):
+            for method in ("GET", "POST"):
+                answer = caller.generic(method, path)
+                assert answer.status_code in (302, 403, 404, NO_SUCH_METHOD), (method, path, answer.status_code)
+                if answer.status_code == 302:
+                    assert "/login/" in answer["Location"], (path, answer["Location"])
