@@ -68,6 +68,8 @@ class Asked:
             found = found.filter(charge=0, flows=0)
         elif self.paid_by:
             found = found.filter(funding=self.paid_by)
+            if self.paid_by != Funding.PAYG:
+                found = found.exclude(funding=Funding.PAYG)  # said in these words so that the partial index is used
         if self.first is not None:
             found = found.filter(authorized_at__gte=start_of(self.first))
         if self.last is not None:

@@ -172,8 +172,9 @@ class UsageRecord(models.Model):
         indexes = [
             models.Index(fields=["account", "-authorized_at", "-id"], name="usage_account_time"),
             models.Index(fields=["account", "model", "-authorized_at"], name="usage_account_model"),
+            models.Index(fields=["account", "api_key", "-authorized_at", "-id"], name="usage_account_key"),
             BrinIndex(fields=["created_at"], name="usage_time_brin"),
-            # Small ones, for rows that are few: what the rollups' tail and the filter "not charged" look for.
+            # Small ones, for rows that are few: what the rollups' tail and the filters "not charged" and "paid by" look for.
             models.Index(
                 fields=["account", "created_at"],
                 name="usage_backdated",
@@ -183,6 +184,11 @@ class UsageRecord(models.Model):
                 fields=["account", "-authorized_at", "-id"],
                 name="usage_not_charged",
                 condition=models.Q(charge=0, flows=0),
+            ),
+            models.Index(
+                fields=["account", "funding", "-authorized_at", "-id"],
+                name="usage_not_payg",
+                condition=~models.Q(funding="payg"),
             ),
         ]
 
