@@ -129,6 +129,18 @@ def issue_gateway_token(
 
 
 @transaction.atomic
+def revoke_gateway_token(token_id: UUID, *, now: datetime, actor: User | None, reason: str) -> GatewayToken:
+    """Stop a token for good; gateways notice within seconds. Repeats change nothing."""
+    token = GatewayToken.objects.select_for_update(of=("self",)).get(pk=token_id)
+    if token.disabled_at is None:
+        token.disabled_at = now
+        token.save(update_fields=["disabled_at"])
+        after = {"token": token.masked}
+        audit.record(actor=actor, action="gateway_token_revoked", subject=token, now=now, reason=reason, after=after)
+    return token
+
+
+@transaction.atomic
 def issue_management_key(
     account: Account, *, name: str, role: str, now: datetime, actor: User | None
 ) -> tuple[ManagementKey, str]:

@@ -44,8 +44,8 @@ SUPPORT_EMAIL = env.str("SUPPORT_EMAIL", default="support@example.com")
 SANDBOX_ENABLED = env.bool("SANDBOX_ENABLED", default=DEBUG and not env.str("STRIPE_SECRET_KEY", default=""))
 
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "config.admin_app.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",
@@ -360,14 +360,32 @@ UNFOLD = {
     "SITE_TITLE": SITE_NAME,
     "SITE_HEADER": SITE_NAME,
     "SITE_SYMBOL": "account_balance",
-    "SITE_URL": "/",
+    "SITE_URL": "/overview",
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "config.dashboard.dashboard",
     "SHOW_LANGUAGES": True,
-    "SIDEBAR": {"show_search": False, "show_all_applications": False},
-    "LOGIN": {"redirect_after": None},
-    "STYLES": [],
+    "SHOW_BACK_BUTTON": True,
+    "DASHBOARD_CALLBACK": "config.dashboard.dashboard",
+    "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "config.navigation.sidebar"},
+    "ACCOUNT": {"navigation": "config.navigation.own_pages"},
+    "LANGUAGES": {"action": "config.navigation.language_action"},
+    "STYLES": ["config.navigation.stylesheet"],
+    "BORDER_RADIUS": "6px",
+    "COLORS": {
+        "primary": {
+            "50": "#eef5fc",
+            "100": "#d9e9f8",
+            "200": "#b3d3f1",
+            "300": "#7fb5e8",
+            "400": "#4a98de",
+            "500": "#2480d8",
+            "600": "#066fd1",
+            "700": "#0559a8",
+            "800": "#064a89",
+            "900": "#083d6f",
+            "950": "#052747",
+        }
+    },
 }
 SILENCED_SYSTEM_CHECKS: list[str] = []
 ADMIN_SITE_TITLE = _("Staff console")

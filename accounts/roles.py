@@ -1,0 +1,72 @@
+"""Staff roles: least privilege by group (07-reliability 7.2). This table is the truth; it is applied at every migrate.
+
+Every role reads every desk but those of `READ_BY_ADMIN`. What it may do beyond that is listed by permission; a desk's
+action names the same permission.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+
+READ: Final = ["accounts.user", "accounts.account", "accounts.membership", "accounts.keygroup", "accounts.apikey", "accounts.gatewaytoken", "accounts.managementkey", "accounts.benefitlevel", "accounts.auditrecord", "account.emailaddress", "auth.group", "billing.model", "billing.channel", "billing.priceversion", "billing.wallet", "billing.creditgrant", "billing.creditproposal", "billing.journalentry", "billing.ledgeraccount", "billing.authorization", "billing.usagerecord", "billing.usagerollup", "billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate", "gateway.decisionreceipt"]
+
+# What staff do beyond reading: permission -> (model it belongs to, what it says).
+ACTIONS: Final[dict[str, tuple[str, str]]] = {
+    "accounts.suspend_account": ("account", "Can suspend and reactivate an account"),
+    "accounts.disable_apikey": ("apikey", "Can disable an API key"),
+    "accounts.issue_gatewaytoken": ("gatewaytoken", "Can issue a gateway token"),
+    "accounts.revoke_gatewaytoken": ("gatewaytoken", "Can revoke a gateway token"),
+    "accounts.change_terms_benefitlevel": ("benefitlevel", "Can change what a benefit level gives"),
+    "billing.change_terms_channel": ("channel", "Can change a channel's discount"),
+    "billing.give_credit": ("creditgrant", "Can give credit, or propose a large one"),
+    "billing.decide_creditproposal": ("creditproposal", "Can approve and reject what another proposed"),
+    "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
+    "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
+}
+_OPERATIONS: Final = (
+    "accounts.suspend_account",
+    "accounts.disable_apikey",
+    "accounts.issue_gatewaytoken",
+    "accounts.revoke_gatewaytoken",
+    "accounts.change_terms_benefitlevel",
+    "billing.change_terms_channel",
+)
+_FINANCE: Final = (
+    "billing.give_credit",
+    "billing.decide_creditproposal",
+    "billing.replay_paymentevent",
+    "billing.settle_topup",
+)
+MAY: Final[dict[str, frozenset[str]]] = {
+    "support": frozenset(),
+    "operations": frozenset(_OPERATIONS),
+    "finance": frozenset(_FINANCE),
+    "admin": frozenset(ACTIONS),
+}
+
+
+def plant(**_: Any) -> None:
+    """Make the groups and give each exactly its permissions. Runs after every migrate, when all models are known."""
+    wanted = {f"{label.partition('.')[0]}.view_{label.partition('.')[2]}" for label in READ}
+    rows = {permission: _permission(permission) for permission in sorted(wanted)}
+    rows |= {permission: _permission(permission, *ACTIONS[permission]) for permission in ACTIONS}
+    for role, actions in MAY.items():
+        group, _made = Group.objects.get_or_create(name=role)
+        group.permissions.set([rows[permission] for permission in wanted | actions])
+
+
+def _permission(name: str, model: str = "", says: str = "") -> Permission:
+    """The row of a permission, made when it is missing: ours have no model to declare them, and Django makes those
+    of the last apps only after this runs."""
+    label, _dot, codename = name.partition(".")
+    found = apps.get_model(label, model or codename.removeprefix("view_"))
+    permission, _made = Permission.objects.get_or_create(
+        content_type=ContentType.objects.get_for_model(found),
+        codename=codename,
+        defaults={"name": says or f"Can view {found._meta.verbose_name_raw}"},
+    )
+    return permission

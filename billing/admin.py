@@ -1,0 +1,8 @@
+"""The staff console's desks of the four wings."""
+
+from billing.books import admin as books
+from billing.catalog import admin as catalog
+from billing.metering import admin as metering
+from billing.payments import admin as payments
+
+__all__ = ["books", "catalog", "metering", "payments"]

@@ -1,0 +1,119 @@
+"""The console's sidebar and the links that belong to the person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+# Title of the group, then (model, title, Material symbol).
+GROUPS: Final = (
+    (
+        gettext_lazy("Customers"),
+        (
+            ("accounts.account", gettext_lazy("Accounts"), "apartment"),
+            ("accounts.user", gettext_lazy("Users"), "person"),
+            ("accounts.membership", gettext_lazy("Memberships"), "group"),
+            ("accounts.apikey", gettext_lazy("API keys"), "key"),
+            ("accounts.keygroup", gettext_lazy("Key groups"), "key_vertical"),
+            ("accounts.managementkey", gettext_lazy("Management keys"), "admin_panel_settings"),
+            ("accounts.benefitlevel", gettext_lazy("Benefit levels"), "military_tech"),
+        ),
+    ),
+    (
+        gettext_lazy("Money"),
+        (
+            ("billing.wallet", gettext_lazy("Wallets"), "account_balance_wallet"),
+            ("billing.creditgrant", gettext_lazy("Credit grants"), "savings"),
+            ("billing.creditproposal", gettext_lazy("Credit proposals"), "approval_delegation"),
+            ("billing.journalentry", gettext_lazy("Journal"), "menu_book"),
+            ("billing.ledgeraccount", gettext_lazy("Ledger accounts"), "account_tree"),
+        ),
+    ),
+    (
+        gettext_lazy("Payments"),
+        (
+            ("billing.topup", gettext_lazy("Top-ups"), "add_card"),
+            ("billing.paymentattempt", gettext_lazy("Payment attempts"), "credit_card"),
+            ("billing.paymentevent", gettext_lazy("Payment events"), "webhook"),
+            ("billing.fxrate", gettext_lazy("Exchange rates"), "currency_exchange"),
+        ),
+    ),
+    (
+        gettext_lazy("Catalogue"),
+        (
+            ("billing.model", gettext_lazy("Models"), "neurology"),
+            ("billing.channel", gettext_lazy("Channels"), "alt_route"),
+            ("billing.priceversion", gettext_lazy("Price versions"), "sell"),
+        ),
+    ),
+    (
+        gettext_lazy("Gateway"),
+        (
+            ("billing.usagerecord", gettext_lazy("Usage records"), "receipt_long"),
+            ("billing.authorization", gettext_lazy("Authorizations"), "hourglass_top"),
+            ("gateway.decisionreceipt", gettext_lazy("Refusals"), "block"),
+            ("billing.usagerollup", gettext_lazy("Usage by day"), "calendar_month"),
+            ("accounts.gatewaytoken", gettext_lazy("Gateway tokens"), "token"),
+        ),
+    ),
+    (
+        gettext_lazy("Staff & audit"),
+        (
+            ("accounts.auditrecord", gettext_lazy("Audit"), "policy"),
+            ("auth.group", gettext_lazy("Roles"), "shield_person"),
+            ("account.emailaddress", gettext_lazy("E-mail addresses"), "alternate_email"),
+        ),
+    ),
+)
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """Each group with the desks that this person may open; groups without any are left out."""
+    found: list[dict[str, Any]] = [
+        {"items": [{"title": _("Dashboard"), "icon": "space_dashboard", "link": reverse("admin:index")}]}
+    ]
+    for title, desks in GROUPS:
+        items = [_item(request, *desk) for desk in desks if _may_open(request, desk[0])]
+        if items:
+            found.append({"title": str(title), "separator": True, "items": items})
+    return found
+
+
+def _item(request: HttpRequest, label: str, title: Any, icon: str) -> dict[str, Any]:
+    link = reverse(f"admin:{label.replace('.', '_')}_changelist")
+    # By the whole path: `/billing/model/` must not light up for `/billing/modelsomething/`.
+    return {"title": str(title), "icon": icon, "link": link, "active": _active(link)}
+
+
+def _active(link: str) -> Callable[[HttpRequest], bool]:
+    return lambda request: request.path.startswith(link)
+
+
+def _may_open(request: HttpRequest, label: str) -> bool:
+    app, _dot, model = label.partition(".")
+    try:
+        reverse(f"admin:{app}_{model}_changelist")
+    except NoReverseMatch:
+        return False
+    return request.user.has_perm(f"{app}.view_{model}")
+
+
+def own_pages(request: HttpRequest) -> list[dict[str, Any]]:
+    """Password, second factor and sessions are kept in the portal."""
+    return [{"title": _("Sign-in and security"), "link": reverse("accounts:security")}]
+
+
+def language_action(request: HttpRequest) -> str:
+    """Where the language form goes: it is kept on the user."""
+    return reverse("accounts:language")
+
+
+def stylesheet(request: HttpRequest) -> str:
+    """Our own additions to unfold's look."""
+    return static("css/console.css")
