@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import stripe
+from django.db import connection
 
 from config import clock
 from sandbox import delivery, switches
@@ -141,7 +142,14 @@ def test_a_sending_whose_deliverer_died_is_taken_again(box, receiver):
 def test_two_deliverers_send_each_event_once(box, receiver):
     customers(box, 10)
     now = clock.now()
-    threads = [threading.Thread(target=delivery.deliver_pending, args=(now,)) for _ in range(4)]
+
+    def deliver() -> None:
+        try:
+            delivery.deliver_pending(now)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=deliver) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
