@@ -8,10 +8,11 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
@@ -31,7 +32,7 @@ GRANTS_SHOWN: Final = 50
 KINDS: Final = [(NOT_USAGE, gettext_lazy("All but usage")), *Kind.choices]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Asked:
     """The filters in force. Days are the reader's, both ends included."""
 
@@ -48,15 +49,34 @@ class Asked:
     def rows(self) -> QuerySet[JournalEntry]:
         """The entries, unordered."""
         found: QuerySet[JournalEntry] = JournalEntry.objects.filter(account=self.account)
+        low, high = self.numbers
+        if low is not None:
+            found = found.filter(seq__gte=low)
+        if high is not None:
+            found = found.filter(seq__lt=high)
         if self.kind and self.kind != Kind.USAGE:
             found = found.exclude(kind=Kind.USAGE)  # said in these words so that the partial index is used
         if self.kind and self.kind != NOT_USAGE:
             found = found.filter(kind=self.kind)
-        if self.first is not None:
-            found = found.filter(seq__gte=first_seq_since(self.account.pk, _midnight(self.first)))
-        if self.last is not None:
-            found = found.filter(seq__lt=first_seq_since(self.account.pk, _midnight(self.last + timedelta(days=1))))
         return found
+
+    @cached_property
+    def numbers(self) -> tuple[int | None, int | None]:
+        """The days as numbers of entries: from the first, up to and without the second."""
+        low = first_seq_since(self.account.pk, _midnight(self.first)) if self.first else None
+        high = first_seq_since(self.account.pk, _midnight(self.last + timedelta(days=1))) if self.last else None
+        return low, high
+
+    def count(self) -> tuple[int | None, bool]:
+        """How many entries, and whether there are more: known from the numbers, or counted up to a limit."""
+        if self.kind == Kind.USAGE:
+            return None, False
+        if self.kind:
+            return capped_count(self.rows())
+        low, high = self.numbers
+        if high is None:
+            high = (JournalEntry.objects.filter(account=self.account).aggregate(last=Max("seq"))["last"] or 0) + 1
+        return max(0, high - (low or 1)), False
 
 
 def _midnight(day: date) -> datetime:
@@ -92,12 +112,11 @@ def transactions(request: HttpRequest) -> HttpResponse:
     """The journal, newest first, beside the credit that is left and when it expires."""
     account, now = _account(request), clock.now()
     asked = _asked(request.GET, account)
-    rows = asked.rows()
-    shown = page(rows, BY_SEQ, request.GET)
+    shown = page(asked.rows(), BY_SEQ, request.GET)
     grants = list(
         CreditGrant.objects.filter(account=account, remaining__gt=0).burn_order()[: GRANTS_SHOWN + 1],
     )
-    found, more = capped_count(rows) if asked.kind != Kind.USAGE else (None, False)
+    found, more = asked.count()
     return render(
         request,
         "billing/transactions.html",
