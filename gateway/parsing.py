@@ -83,7 +83,7 @@ def call_of(body: Any) -> Call:
     if not isinstance(estimate, dict):
         raise InvalidRequest(_("%(field)s must be an object."), field="estimate")
     kind = body.get("kind", "call")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise InvalidRequest(_("%(field)s must be call, image, video or batch."), field="kind")
     request_id, model = _text(body, "request_id", required=True), _text(body, "model", required=True)
     channel, fingerprint = _text(body, "channel") or None, _text(body, "fingerprint")
@@ -160,7 +160,7 @@ def _who(body: Mapping[str, Any]) -> tuple[bytes | None, UUID | None, str]:
         # A key that cannot be ours is looked up like any other, so that the answer gives no hint.
         return secrets.digest(text) if secrets.is_well_formed(text) else b"\0" * 32, None, "payg"
     mode = body.get("billing_mode", "payg")
-    if mode not in BILLING_MODES:
+    if not isinstance(mode, str) or mode not in BILLING_MODES:
         raise InvalidRequest(_("%(field)s must be subscription or payg."), field="billing_mode")
     try:
         return None, UUID(account), mode
