@@ -1,6 +1,6 @@
 """Staff roles: least privilege by group (07-reliability 7.2). This table is the truth; it is applied at every migrate.
 
-Every role reads every desk but those of `READ_BY_ADMIN`. What it may do beyond that is listed by permission; a desk's
+Every role reads every desk. What it may do beyond that is listed by permission; a desk's
 action names the same permission.
 """
 
@@ -12,7 +12,15 @@ from django.apps import apps
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 
-READ: Final = ["accounts.user", "accounts.account", "accounts.membership", "accounts.keygroup", "accounts.apikey", "accounts.gatewaytoken", "accounts.managementkey", "accounts.benefitlevel", "accounts.auditrecord", "account.emailaddress", "auth.group", "billing.model", "billing.channel", "billing.priceversion", "billing.wallet", "billing.creditgrant", "billing.creditproposal", "billing.journalentry", "billing.ledgeraccount", "billing.authorization", "billing.usagerecord", "billing.usagerollup", "billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate", "gateway.decisionreceipt"]
+READ: Final = (
+    *("accounts.user", "accounts.account", "accounts.membership", "accounts.benefitlevel", "accounts.auditrecord"),
+    *("accounts.apikey", "accounts.keygroup", "accounts.managementkey", "accounts.gatewaytoken"),
+    *("account.emailaddress", "auth.group"),
+    *("billing.wallet", "billing.creditgrant", "billing.creditproposal", "billing.journalentry"),
+    *("billing.ledgeraccount", "billing.model", "billing.channel", "billing.priceversion"),
+    *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
+    *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
+)
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).
 ACTIONS: Final[dict[str, tuple[str, str]]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -24,8 +24,8 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import action as unfold_action
 from unfold.enums import ActionVariant
+from unfold.views import ChangeList
 from unfold.widgets import (
-    UnfoldAdminDateWidget,
     UnfoldAdminDecimalFieldWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
@@ -37,6 +37,16 @@ from config.admin_cells import Panel, row_url, shown
 from config.admin_finding import CappedPaginator, find
 
 Fact = str | Callable[[Any], Any]
+
+
+class Rows(ChangeList):
+    """A list that knows when it is whole, without counting the table."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """As Django's; what no filter narrows is all there is."""
+        super().get_results(request)
+        if not self.query and not self.get_filters_params():
+            self.full_result_count = self.result_count
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -54,6 +64,8 @@ class ReadOnlyAdmin(ModelAdmin):
     ids_by_time: ClassVar[bool] = False
     account_order: ClassVar[tuple[str, ...]] = ()
     """The order of one account's rows, where an index serves that instead of the whole table's."""
+    row_title: ClassVar[Callable[[Any], Any]] = str
+    """What a row is called at the head of its page."""
     refusals: ClassVar[tuple[type[Exception], ...]] = (ValidationError,)
     """What an operation raises to refuse."""
 
@@ -88,6 +100,10 @@ class ReadOnlyAdmin(ModelAdmin):
         return request.user.has_perm(f"{self.opts.app_label}.view_{self.opts.model_name}")
 
     # --- Lists
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """One that offers to show all rows only where it does not."""
+        return Rows
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Rows with what the list and the page show of others."""
         rows: QuerySet[Any] = self.model._default_manager.select_related(*self.related)
@@ -124,9 +140,10 @@ class ReadOnlyAdmin(ModelAdmin):
         actions = [
             one for one in self.get_actions_detail(request, object_id) if getattr(one.method, "applies", _always)(obj)
         ]
+        request.row_title = type(self).row_title(obj)  # type: ignore[attr-defined]  # for the head of the page
         context = {
             **self.admin_site.each_context(request),
-            "title": str(obj),
+            "title": request.row_title,  # type: ignore[attr-defined]
             "opts": self.opts,
             "original": obj,
             "has_view_permission": True,
@@ -203,7 +220,7 @@ def _dress(field: forms.Field) -> None:
     dress: tuple[tuple[type[forms.Field], Any], ...] = (
         (forms.DecimalField, UnfoldAdminDecimalFieldWidget),
         (forms.IntegerField, UnfoldAdminTextInputWidget),
-        (forms.DateField, UnfoldAdminDateWidget),
+        (forms.DateField, partial(UnfoldAdminTextInputWidget, attrs={"type": "date"})),
         (forms.BooleanField, UnfoldBooleanSwitchWidget),
     )
     if isinstance(field, forms.ChoiceField):
@@ -295,11 +312,14 @@ def _form_page(
     button: Any,
     danger: bool,
 ) -> HttpResponse:
+    if obj is not None:
+        request.row_title = type(desk).row_title(obj)  # type: ignore[attr-defined]  # for the head of the page
     context = {
         **desk.admin_site.each_context(request),
         "title": title,
         "opts": desk.opts,
         "original": obj,
+        "subject": type(desk).row_title(obj) if obj is not None else "",
         "sentence": sentence(obj) if callable(sentence) else sentence,
         "button": button,
         "danger": danger,

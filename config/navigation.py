@@ -117,3 +117,8 @@ def language_action(request: HttpRequest) -> str:
 def stylesheet(request: HttpRequest) -> str:
     """Our own additions to unfold's look."""
     return static("css/console.css")
+
+
+def favicon(request: HttpRequest) -> str:
+    """The product's mark."""
+    return static("img/favicon.svg")

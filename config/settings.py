@@ -126,7 +126,10 @@ else:
 
 DATABASES = {"default": env.db_url_config(_database_url)}
 DATABASES["default"]["CONN_MAX_AGE"] = 0
-DATABASES["default"].setdefault("OPTIONS", {})
+_options = DATABASES["default"].setdefault("OPTIONS", {})
+# A unix socket comes as `?host=/folder&port=5432`; Django's own place for both is beside the options.
+DATABASES["default"]["HOST"] = DATABASES["default"]["HOST"] or _options.pop("host", "")
+DATABASES["default"]["PORT"] = DATABASES["default"]["PORT"] or _options.pop("port", "")
 if env.bool("DATABASE_POOL", default=True):
     # Under ASGI each request runs in its own thread, so connections are kept in psycopg's pool, not in the thread.
     DATABASES["default"]["OPTIONS"]["pool"] = {
@@ -198,6 +201,7 @@ STAFF_MFA_REQUIRED = env.bool("STAFF_MFA_REQUIRED", default=False)
 USERSESSIONS_TRACK_ACTIVITY = False
 
 # --- Mail ---------------------------------------------------------------------------------------------------------
+MAILBOX_ENABLED = DEBUG
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default=f"{SITE_NAME} <billing@example.com>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 if env.str("EMAIL_URL", default=""):
@@ -361,6 +365,7 @@ UNFOLD = {
     "SITE_HEADER": SITE_NAME,
     "SITE_SYMBOL": "account_balance",
     "SITE_URL": "/overview",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.navigation.favicon"}],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_LANGUAGES": True,

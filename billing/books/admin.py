@@ -14,7 +14,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import AccountAdmin, audit_panel, person
+from accounts.admin import AccountAdmin
+from accounts.admin_parts import audit_panel, person
 from accounts.models import Account
 from billing.books import proposals
 from billing.books.models import CreditGrant, CreditProposal, JournalEntry, LedgerAccount, Posting, Wallet
@@ -60,11 +61,11 @@ class CreditForm(ReasonForm):
         return datetime.combine(day, time.max, UTC) if day else None
 
 
-def _how_much_alone(_obj: Any) -> str:
+def _how_much_alone(obj: Account | Wallet) -> str:
     limit = ui.usd_text(settings.SECOND_PERSON_ABOVE_USD)
     return gettext(
-        "The credit is promotional: it burns before paid credit and is not refundable. Up to %(limit)s, within a day, by "
-        "one person for one account, is given at once; more becomes a proposal that a second person approves."
+        "The credit is promotional: it burns before paid credit and is not refundable. Up to %(limit)s, within a day, "
+        "by one person for one account, is given at once; more becomes a proposal that a second person approves."
     ) % {"limit": limit}
 
 
@@ -127,12 +128,17 @@ def entries_panel(owner: Account) -> Panel:
         _("Newest journal entries"),
         (_("time"), _("kind"), _("change"), _("balance after")),
         [
-            (link(one, ui.when(one.at, "seconds")), status(one, "kind"), ui.usd6_signed(one.delta), ui.usd(one.balance_after))
+            (
+                link(one, ui.when(one.at, "seconds")),
+                status(one, "kind"),
+                ui.usd6_signed(one.delta),
+                ui.usd(one.balance_after),
+            )
             for one in JournalEntry.objects.filter(account=owner).order_by("-seq")[:10]
         ],
         numbers=frozenset({2, 3}),
         more=list_url(JournalEntry, account__id__exact=owner.pk),
-    )  # fmt: skip
+    )
 
 
 AccountAdmin.panel_makers.append(money_panels)
@@ -162,6 +168,7 @@ class Owing(admin.SimpleListFilter):
 class WalletAdmin(BillingDesk):
     """What customers have; balance, overdraft and held are caches that `verify_books` checks."""
 
+    row_title = staticmethod(lambda wallet: f"{wallet.account.name} · {ui.usd_text(wallet.net)}")
     related = ("account",)
     list_display = (
         column(_("account"), lambda wallet: wallet.account.name, name="account"),
@@ -182,11 +189,14 @@ class WalletAdmin(BillingDesk):
             _("Money"),
             (
                 column(_("balance"), lambda wallet: exact(wallet.net)),
-                "balance", "overdraft", "held", "credit_limit",
+                "balance",
+                "overdraft",
+                "held",
+                "credit_limit",
                 column(_("available"), lambda wallet: exact(wallet.available)),
             ),
         ),
-    )  # fmt: skip
+    )
     actions_detail = ("give_credit",)
     give_credit = give_credit
 
@@ -225,6 +235,7 @@ class WalletAdmin(BillingDesk):
 class CreditGrantAdmin(BillingDesk):
     """Buckets of credit; each is a ledger account."""
 
+    row_title = staticmethod(lambda grant: f"{grant.get_kind_display()} · {ui.usd_text(grant.amount)}")
     related = ("account", "ledger")
     ids_by_time = True
     list_display = (
@@ -252,6 +263,7 @@ class CreditGrantAdmin(BillingDesk):
 class CreditProposalAdmin(BillingDesk):
     """Manual credits that need, or had, a second person."""
 
+    row_title = staticmethod(lambda one: f"{ui.usd_text(one.amount)} · {one.account.name}")
     related = ("account", "proposed_by", "decided_by", "grant")
     list_display = (
         at("created_at", _("proposed")),
@@ -312,17 +324,23 @@ def postings_panel(ledger: LedgerAccount) -> Panel:
         _("Newest postings"),
         (_("time"), _("entry"), _("side"), _("amount")),
         [
-            (ui.when(one.entry.at, "seconds"), link(one.entry, one.entry.get_kind_display()), one.get_side_display(), exact(one.amount))
+            (
+                ui.when(one.entry.at, "seconds"),
+                link(one.entry, one.entry.get_kind_display()),
+                one.get_side_display(),
+                exact(one.amount),
+            )
             for one in postings
         ],
         numbers=frozenset({3}),
-    )  # fmt: skip
+    )
 
 
 @admin.register(JournalEntry)
 class JournalEntryAdmin(BillingDesk):
     """Every movement of money, append-only, with its two sides."""
 
+    row_title = staticmethod(lambda entry: f"{entry.get_kind_display()} · {entry.seq}")
     related = ("account",)
     moment = "at"
     ids_by_time = True
@@ -364,6 +382,7 @@ class JournalEntryAdmin(BillingDesk):
 class LedgerAccountAdmin(BillingDesk):
     """Places in the books. The system's keep no balance; a page adds it up when asked."""
 
+    row_title = staticmethod(lambda one: one.code or one.get_kind_display())
     related = ("account",)
     list_display = (
         column(_("code"), lambda one: one.code or one.get_kind_display(), name="code"),

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import audit_panel, person
+from accounts.admin_parts import audit_panel, person
 from billing.catalog import channels
 from billing.catalog.models import Channel, Model, PriceVersion
 from billing.desk import BillingDesk
@@ -146,6 +146,7 @@ class ChannelAdmin(BillingDesk):
 class PriceVersionAdmin(BillingDesk):
     """Immutable, dated prices with all their parts; `import_catalog` makes new ones."""
 
+    row_title = staticmethod(lambda one: f"{one.model.slug} · {one.channel.code} · v{one.number}")
     related = ("model", "channel")
     list_display = (
         column(_("model"), lambda one: one.model.slug, name="model"),

@@ -104,6 +104,7 @@ AccountAdmin.panel_makers.append(calls_panels)
 class UsageRecordAdmin(BillingDesk):
     """Every billed call, append-only, with all that made its price (I8)."""
 
+    row_title = staticmethod(lambda record: record.request_id)
     related = JOINED
     ids_by_time = True
     list_display = (
@@ -122,10 +123,41 @@ class UsageRecordAdmin(BillingDesk):
     finds = (("uuid", "pk"), ("uuid", "account_id"), ("text", "request_id"), ("recent", "trace_id"))
     search_help_text = _("Record's or account's UUID, request ID, trace ID of the last 7 days")
     facts = (
-        (_("Call"), ("account", key_column, model, "channel", "request_id", "trace_id", "authorized_at", "created_at", "upstream_status", "latency_ms", "late")),
-        (_("Charge"), ("list_price", "channel_discount", "user_discount", "charge", "funding", "flows", entry_column, "charge_from", version_column)),
-        (_("Measured"), ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usage", "fields")),
-    )  # fmt: skip
+        (
+            _("Call"),
+            (
+                "account",
+                key_column,
+                model,
+                "channel",
+                "request_id",
+                "trace_id",
+                "authorized_at",
+                "created_at",
+                "upstream_status",
+                column(_("latency"), lambda one: f"{one.latency_ms:,} ms" if one.latency_ms is not None else ""),
+                "late",
+            ),
+        ),
+        (
+            _("Charge"),
+            (
+                "list_price",
+                "channel_discount",
+                "user_discount",
+                "charge",
+                "funding",
+                "flows",
+                entry_column,
+                "charge_from",
+                version_column,
+            ),
+        ),
+        (
+            _("Measured"),
+            ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usage", "fields"),
+        ),
+    )
 
     def panels(self, request: HttpRequest, obj: UsageRecord) -> list[Panel]:
         """The calculation, made again now; what paid; what it may repeat."""
@@ -141,8 +173,14 @@ class UsageRecordAdmin(BillingDesk):
         ]
         found = [
             Panel(_("Calculation"), template="admin/sheet.html", context=context),
-            Panel(_("Paid from"), (_("credit"), _("note"), _("amount")), parts, numbers=frozenset({2}), empty=_("Nothing was charged.")),
-        ]  # fmt: skip
+            Panel(
+                _("Paid from"),
+                (_("credit"), _("note"), _("amount")),
+                parts,
+                numbers=frozenset({2}),
+                empty=_("Nothing was charged."),
+            ),
+        ]
         alike = sheet.duplicates(obj)
         if alike:
             found.append(calls_panel(_("Possible duplicates"), alike))
@@ -153,6 +191,7 @@ class UsageRecordAdmin(BillingDesk):
 class AuthorizationAdmin(BillingDesk):
     """Holds on funds, and how each ended (I4)."""
 
+    row_title = staticmethod(lambda hold: hold.request_id)
     related = (*JOINED, "token")
     ids_by_time = True
     list_display = (
@@ -193,6 +232,7 @@ def age(hold: Authorization) -> str:
 class UsageRollupAdmin(BillingDesk):
     """Days as the worker summed them; pages add what came since."""
 
+    row_title = staticmethod(lambda one: f"{one.day.isoformat()} · {one.model.slug}")
     related = ("account", "model", "api_key")
     list_display = (
         column(_("day"), lambda one: one.day.isoformat(), name="day"),

@@ -10,7 +10,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import AccountAdmin, audit_panel, person
+from accounts.admin import AccountAdmin
+from accounts.admin_parts import audit_panel, person
 from accounts.models import Account
 from billing.desk import BillingDesk
 from billing.payments import settling, tasks, webhooks
@@ -42,11 +43,14 @@ def top_up_panels(request: HttpRequest, owner: Account) -> list[Panel]:
         Panel(
             _("Newest top-ups"),
             (_("order"), _("status"), _("credit"), _("to pay"), _("created")),
-            [(link(one), order_state(one), ui.usd(one.amount_usd), to_pay(one), ui.when(one.created_at)) for one in orders],
+            [
+                (link(one), order_state(one), ui.usd(one.amount_usd), to_pay(one), ui.when(one.created_at))
+                for one in orders
+            ],
             numbers=frozenset({2, 3}),
             more=list_url(TopUp, account__id__exact=owner.pk),
         )
-    ]  # fmt: skip
+    ]
 
 
 AccountAdmin.panel_makers.append(top_up_panels)
@@ -60,7 +64,11 @@ class Waiting(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """By whom they wait for."""
-        return [("open", _("For the customer or the provider")), ("paid", _("Paid, not yet credited")), ("review", _("For staff"))]  # fmt: skip
+        return [
+            ("open", _("For the customer or the provider")),
+            ("paid", _("Paid, not yet credited")),
+            ("review", _("For staff")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """The orders of the choice."""
@@ -101,10 +109,45 @@ class TopUpAdmin(BillingDesk):
     )
     search_help_text = _("Order, payment or checkout number, account UUID, member's e-mail address")
     facts = (
-        (_("Order"), ("number", "account", "amount_usd", column(_("to pay"), to_pay), "method", "fx_quote", "created_by", "created_at")),
-        (_("State"), (column(_("status"), order_state), "status_at", "paid_at", "credited_at", "grant", "expires_at", "mailed_at")),
-        (_("At the provider"), ("payment_intent_id", "checkout_session_id", "failure", "failure_code", "review_reason", "check_at", "checks", "checked_at")),
-    )  # fmt: skip
+        (
+            _("Order"),
+            (
+                "number",
+                "account",
+                "amount_usd",
+                column(_("to pay"), to_pay),
+                "method",
+                "fx_quote",
+                "created_by",
+                "created_at",
+            ),
+        ),
+        (
+            _("State"),
+            (
+                column(_("status"), order_state),
+                "status_at",
+                "paid_at",
+                "credited_at",
+                "grant",
+                "expires_at",
+                "mailed_at",
+            ),
+        ),
+        (
+            _("At the provider"),
+            (
+                "payment_intent_id",
+                "checkout_session_id",
+                "failure",
+                "failure_code",
+                "review_reason",
+                "check_at",
+                "checks",
+                "checked_at",
+            ),
+        ),
+    )
     actions_detail = ("settle",)
 
     def panels(self, request: HttpRequest, obj: TopUp) -> list[Panel]:
@@ -117,22 +160,28 @@ class TopUpAdmin(BillingDesk):
                 _("Events of the provider"),
                 (_("received"), _("type"), _("state"), _("tries"), _("last error")),
                 [
-                    (link(one, ui.when(one.received_at, "seconds")), one.type, status(one, "state"), ui.count(one.attempts), one.last_error)
+                    (
+                        link(one, ui.when(one.received_at, "seconds")),
+                        one.type,
+                        status(one, "state"),
+                        ui.count(one.attempts),
+                        one.last_error,
+                    )
                     for one in events
                 ],
                 numbers=frozenset({3}),
                 empty=_("None has arrived."),
             ),
             *audit_panel(request, obj),
-        ]  # fmt: skip
+        ]
 
     @staff_action(
         permission="billing.settle_topup",
         title=_("Settle now"),
         button=_("Ask the provider now"),
         sentence=_(
-            "The payment provider is asked what is true of this order now, and the answer is recorded: paid is credited "
-            "once, unpaid stays unpaid. You decide nothing by it."
+            "The payment provider is asked what is true of this order now, and the answer is recorded: paid is "
+            "credited once, unpaid stays unpaid. You decide nothing by it."
         ),
         icon="sync",
     )
@@ -172,6 +221,7 @@ def _card(attempt: PaymentAttempt) -> str:
 class PaymentAttemptAdmin(BillingDesk):
     """Every try to pay, of all orders."""
 
+    row_title = staticmethod(lambda one: one.top_up.number)
     related = ("top_up", "top_up__account")
     moment = "at"
     ids_by_time = True
@@ -235,8 +285,8 @@ class PaymentEventAdmin(BillingDesk):
         title=_("Replay"),
         button=_("Replay the event"),
         sentence=_(
-            "The event goes back into the inbox. Its object is fetched afresh and what is true now is applied; what was "
-            "done before is not done again."
+            "The event goes back into the inbox. Its object is fetched afresh and what is true now is applied; what "
+            "was done before is not done again."
         ),
         icon="replay",
         applies=lambda event: PaymentEvent.State.RECEIVED in PaymentEvent.NEXT[event.state],
