@@ -13,6 +13,7 @@ BIN := .venv/bin
 RUNTIME := .venv/.meterhall-runtime
 DEV := .venv/.meterhall-dev
 NODE := node_modules/.meterhall
+LITELLM := .venv-litellm/.meterhall-litellm
 
 .PHONY: help
 help: ## List the targets
@@ -24,7 +25,7 @@ run: $(RUNTIME) $(NODE) ## Start the whole product on 127.0.0.1:$PORT (default 8
 	@exec $(BIN)/python -m config.supervise
 
 .PHONY: test
-test: $(DEV) $(NODE) browser ## Run the tests; ARGS="-k name" or a path narrows them
+test: $(DEV) $(NODE) $(LITELLM) browser ## Run the tests; ARGS="-k name" or a path narrows them
 	@exec $(BIN)/python -m tests $(ARGS)
 
 .PHONY: check
@@ -54,6 +55,9 @@ LOCKING := --universal --python-version 3.11 --generate-hashes --no-emit-index-u
 clean: ## Remove caches and what was built; the data in .data stays
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles test-output
 	find . -name __pycache__ -not -path './.venv/*' -not -path './node_modules/*' -prune -exec rm -rf {} +
+
+.PHONY: litellm
+litellm: $(LITELLM) ## Install LiteLLM in an environment of its own, for the tests with a real gateway
 
 .PHONY: browser
 browser:
@@ -93,6 +97,8 @@ $(DEV): requirements-dev.lock requirements-uv.lock config/install.py
 	@$(call install,dev)
 $(NODE): package.json package-lock.json | $(RUNTIME)
 	@$(call install,node)
+$(LITELLM): integrations/litellm/requirements.lock integrations/litellm/install.py requirements-uv.lock config/install.py
+	@$(PYTHON) integrations/litellm/install.py || echo "LiteLLM could not be installed; the tests with it will be skipped."
 define install
 if [ -z "$(PYTHON)" ]; then echo "Meterhall needs Python 3.11 or newer; set PYTHON=/path/to/python3." >&2; exit 1; fi; \
 	$(PYTHON) config/install.py $(1)

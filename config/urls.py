@@ -15,7 +15,7 @@ urlpatterns = [
     path("overview", pages.overview, name="overview"),
     path("account/", include("accounts.urls")),
     path("accounts/", include("allauth.urls")),
-    *([path("dev/mail/", mailbox.inbox, name="mailbox")] if settings.DEBUG else []),
+    *([path("dev/mail/", mailbox.inbox, name="mailbox")] if settings.MAILBOX_ENABLED else []),
     path("", include("billing.payments.urls")),
     path("", include("billing.catalog.urls")),
     path("", include("billing.books.urls")),

@@ -21,6 +21,7 @@ from django.db import connection
 from billing.payments.models import PaymentEvent, TopUp
 from config.celery import app
 from tests.billing.payments.conftest import Shop
+from tests.services import database_url
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,9 +30,8 @@ ROOT = Path(__file__).resolve().parents[3]
 @contextmanager
 def worker(shop: Shop, data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A worker of its own process on the test's database and broker; its mails lie in `data_dir/mail`."""
-    found = connection.settings_dict
     environment = os.environ | {
-        "DATABASE_URL": f"postgres://{found['USER']}:{found['PASSWORD']}@{found['HOST']}:{found['PORT']}/{found['NAME']}",
+        "DATABASE_URL": database_url(),
         "REDIS_URL": settings.REDIS_URL,
         "PUBLIC_URL": shop.sandbox.url,
         "DATA_DIR": str(data_dir),
@@ -59,9 +59,7 @@ def wait_for(what: str, ready: Callable[[], Any], log: Path, seconds: float = 90
 @contextmanager
 def row_held(event: PaymentEvent) -> Iterator[psycopg.Connection[Any]]:
     """Hold the event's row, so that whoever wants to close the event waits."""
-    found = connection.settings_dict
-    address = {"host": found["HOST"], "port": found["PORT"], "user": found["USER"], "dbname": found["NAME"]}
-    with psycopg.connect(**address, password=found["PASSWORD"]) as held:
+    with psycopg.connect(database_url()) as held:
         held.execute("SELECT 1 FROM billing_paymentevent WHERE id = %s FOR UPDATE", [event.pk])
         yield held
 
