@@ -47,7 +47,7 @@ def worker(shop: Shop, data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
-def wait_for(what: str, ready: Callable[[], Any], log: Path, seconds: float = 90) -> Any:
+def wait_for(what: str, ready: Callable[[], Any], log: Path, seconds: float = 180) -> Any:
     """Ask until it is so; the worker's own log says why it is not."""
     deadline = time.monotonic() + seconds
     while not (found := ready()):
