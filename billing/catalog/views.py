@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
+from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
 from accounts.access import current_account
@@ -56,8 +57,10 @@ def pricing(request: HttpRequest) -> HttpResponse:
         "channels": [channel for channel in book.channels.values() if channel.active],
     }
     partial = request.htmx and request.htmx.target == "price-list"  # type: ignore[attr-defined]
-    response = render(request, "pricing/table.html" if partial else "pricing/list.html", context)
-    patch_vary_headers(response, ["HX-Request"])
+    response = _varied(render(request, "pricing/table.html" if partial else "pricing/list.html", context))
+    if partial:
+        told = {name: value for name, value in (asked | {"per": per}).items() if value and value != UNITS[0]}
+        response["HX-Push-Url"] = f"{request.path}?{urlencode(told)}" if told else request.path
     return response
 
 

@@ -88,7 +88,6 @@ class NewKeyForm(KeyForm):
         label=_("Last day"),
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}),
-        help_text=_("Only with “On a date”."),
     )
     group = forms.ModelChoiceField(
         label=_("Group"), queryset=KeyGroup.objects.none(), required=False, empty_label=_("No group")

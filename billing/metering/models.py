@@ -174,7 +174,7 @@ class UsageRecord(models.Model):
             models.Index(fields=["account", "model", "-authorized_at"], name="usage_account_model"),
             models.Index(fields=["account", "api_key", "-authorized_at", "-id"], name="usage_account_key"),
             BrinIndex(fields=["created_at"], name="usage_time_brin"),
-            # Small ones, for rows that are few: what the rollups' tail and the filters "not charged" and "paid by" look for.
+            # Small ones, for rows that are few: the rollups' tail, and the filters by what paid.
             models.Index(
                 fields=["account", "created_at"],
                 name="usage_backdated",

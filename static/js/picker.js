@@ -1,6 +1,14 @@
 // A long list of boxes that a search field narrows: [data-picker] around [data-picker-search], groups and items.
-// Ticking a box while "all" is chosen chooses "only these".
+// It shows once "only these" is chosen. [data-only-if="name=value"] shows while the form's field has that value.
 (() => {
+  for (const part of document.querySelectorAll("[data-only-if]")) {
+    const [name, value] = part.dataset.onlyIf.split("=");
+    const field = part.closest("form").elements[name];
+    const show = () => (part.hidden = field.value !== value);
+    field.addEventListener("change", show);
+    show();
+  }
+
   for (const picker of document.querySelectorAll("[data-picker]")) {
     const search = picker.querySelector("[data-picker-search]");
     const radio = (value) => picker.closest("form").querySelector(`[name=which][value=${value}]`);
@@ -19,10 +27,6 @@
     });
     search.addEventListener("keydown", (event) => {
       if (event.key === "Enter") event.preventDefault();
-    });
-    picker.addEventListener("change", (event) => {
-      if (event.target.checked && radio("some")) radio("some").checked = true;
-      sync();
     });
     for (const one of picker.closest("form").querySelectorAll("[name=which]")) one.addEventListener("change", sync);
     sync();

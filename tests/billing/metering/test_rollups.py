@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from threading import Barrier
 
 import pytest
 from django.core.management import call_command
@@ -169,3 +170,28 @@ def test_a_call_whose_transaction_is_still_open_is_not_missed():
         writer.close()
     assert read(account) == direct(account)
     assert RollupState.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_control_without_the_watermarks_lock_two_workers_count_twice(monkeypatch: pytest.MonkeyPatch):
+    """What the lock is for: both read the old watermark, and both add the same calls."""
+    account, version = factories.funded("100"), factories.price()
+    call(account, version)
+    both_have_read = Barrier(2, timeout=20)
+
+    def unlocked() -> RollupState:
+        state = RollupState.objects.get_or_create(pk=1)[0]
+        both_have_read.wait()
+        return state
+
+    def work(_number: int) -> None:
+        try:
+            rollups.roll(now=NOON + timedelta(minutes=5))
+        finally:
+            connections.close_all()
+
+    RollupState.objects.get_or_create(pk=1)
+    monkeypatch.setattr(rollups, "_locked_state", unlocked)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, range(2)))
+    assert UsageRollup.objects.aggregate(n=Sum("calls"))["n"] == 2
