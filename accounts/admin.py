@@ -29,7 +29,7 @@ class AccountAdmin(ReadOnlyAdmin):
 
     panel_makers: ClassVar[list[Callable[[HttpRequest, Account], list[Panel]]]] = []
 
-    related = ("benefit_level",)
+    related: ClassVar[tuple[str, ...]] = ("benefit_level",)
     list_display = (
         "name",
         column(_("account ID"), ident, name="id"),
@@ -46,7 +46,7 @@ class AccountAdmin(ReadOnlyAdmin):
         (_("Account"), ("id", "name", "kind", "status", "created_at")),
         (_("Terms"), ("benefit_level", "company_name", "tax_id")),
     )
-    actions_detail = ("suspend", "reactivate")
+    actions_detail: ClassVar[tuple[str, ...]] = ("suspend", "reactivate")
 
     def panels(self, request: HttpRequest, obj: Account) -> list[Panel]:
         """Money and calls first, then people and keys."""

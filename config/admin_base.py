@@ -64,7 +64,7 @@ class ReadOnlyAdmin(ModelAdmin):
     ids_by_time: ClassVar[bool] = False
     account_order: ClassVar[tuple[str, ...]] = ()
     """The order of one account's rows, where an index serves that instead of the whole table's."""
-    row_title: ClassVar[Callable[[Any], Any]] = str
+    row_title: ClassVar[Any] = str
     """What a row is called at the head of its page."""
     refusals: ClassVar[tuple[type[Exception], ...]] = (ValidationError,)
     """What an operation raises to refuse."""
@@ -79,7 +79,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.list_display_links = self.list_display[:1]
+        self.list_display_links = self.list_display[:1]  # type: ignore[misc]
         self.search_fields = ("pk",) if self.finds else ()  # only says that there is a search; `finds` does it
 
     # --- What nobody may do here
@@ -152,7 +152,7 @@ class ReadOnlyAdmin(ModelAdmin):
             "actions_detail": self._get_actions_navigation(self.actions_detail, actions, object_id),
             **(extra_context or {}),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/desk_row.html", context)
 
     def _row(self, request: HttpRequest, object_id: str) -> Any:
@@ -326,5 +326,5 @@ def _form_page(
         "form": asked,
         "back": row_url(obj) if obj is not None else request.path.rsplit("/", 2)[0] + "/",
     }
-    request.current_app = desk.admin_site.name  # type: ignore[attr-defined]
+    request.current_app = desk.admin_site.name
     return TemplateResponse(request, "admin/desk_action.html", context, status=422 if asked.errors else 200)

@@ -33,7 +33,7 @@ class CappedPaginator(Paginator):
     """Counts no further than the limit, so that a list of ten million rows opens as fast as one of ten."""
 
     @cached_property
-    def count(self) -> int:  # type: ignore[override]
+    def count(self) -> int:
         """How many rows; a `Capped` one when there are more."""
         rows = self.object_list
         if not isinstance(rows, QuerySet):
@@ -77,9 +77,10 @@ class Since(SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows of the span."""
-        if self.value() not in self.SPANS:
+        chosen = self.value()
+        if chosen is None or chosen not in self.SPANS:
             return queryset
-        since = clock.now() - self.SPANS[self.value()][1]
+        since = clock.now() - self.SPANS[chosen][1]
         bounds: dict[str, Any] = {f"{self.moment}__gte": since}
         if self.ids_by_time:
             bounds["pk__gte"] = first_id(since)

@@ -39,8 +39,8 @@ class StaffSite(UnfoldAdminSite):
 
         @wraps(guarded)
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            response = guarded(request, *args, **kwargs)
-            response._csp_update = POLICY
+            response: HttpResponse = guarded(request, *args, **kwargs)
+            response._csp_update = POLICY  # type: ignore[attr-defined]
             return response
 
         return answer

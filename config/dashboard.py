@@ -67,7 +67,7 @@ class Board:
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What unfold asks for before it renders the index."""
-    numbers = cache.get_or_set("admin-dashboard", lambda: measure(clock.now()), KEPT_SECONDS)
+    numbers: Any = cache.get_or_set("admin-dashboard", lambda: measure(clock.now()), KEPT_SECONDS)
     return {**context, "title": _("Dashboard"), "board": board(numbers, request.user.has_perm)}
 
 

@@ -51,7 +51,7 @@ def by_day_and_model(account_id: UUID, now: datetime) -> list[tuple[Any, str, De
     first = (now - timedelta(days=DAYS - 1)).date()
     found = rollups.sums(rollups.Scope(account_id, first=first), by=("day", "model_id"))
     names = dict(Model.objects.filter(pk__in={row.model_id for row in found}).values_list("pk", "name"))
-    return [(row.day, names.get(row.model_id, ""), row.charge, row.calls) for row in found]
+    return [(row.day, names.get(row.model_id or 0, ""), row.charge, row.calls) for row in found]
 
 
 def month(account_id: UUID, now: datetime) -> dict[str, Any] | None:

@@ -142,7 +142,7 @@ def entries_panel(owner: Account) -> Panel:
 
 
 AccountAdmin.panel_makers.append(money_panels)
-AccountAdmin.give_credit = give_credit  # type: ignore[attr-defined]
+AccountAdmin.give_credit = give_credit
 AccountAdmin.actions_detail = ("give_credit", *AccountAdmin.actions_detail)
 AccountAdmin.related = (*AccountAdmin.related, "wallet")
 AccountAdmin.refusals = BillingDesk.refusals

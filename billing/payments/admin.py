@@ -77,7 +77,8 @@ class Waiting(admin.SimpleListFilter):
             "paid": Q(status=TopUp.Status.PAID),
             "review": Q(in_review=True),
         }
-        return queryset.filter(narrowed[self.value()]) if self.value() in narrowed else queryset
+        chosen = narrowed.get(self.value() or "")
+        return queryset if chosen is None else queryset.filter(chosen)
 
 
 @admin.register(TopUp)
