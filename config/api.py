@@ -43,14 +43,15 @@ Row = TypeVar("Row")
 
 @extend_schema_field({"type": "string", "format": "decimal", "examples": ["0.0123400000"]})
 class AmountField(serializers.DecimalField):
-    """An exact decimal as a string without exponent: money has ten places, Flows six."""
+    """An exact decimal as a string without exponent, with its places filled up: money has ten, Flows six."""
 
     def __init__(self, places: int = 10, **terms: Any) -> None:
         super().__init__(max_digits=None, decimal_places=places, coerce_to_string=True, **terms)
 
     def to_representation(self, value: Any) -> str:
-        """As it is, never rounded."""
-        return format(value if isinstance(value, Decimal) else Decimal(value), "f")
+        """As it is, never rounded: what is finer than the places is told in full."""
+        whole, _point, after = format(value if isinstance(value, Decimal) else Decimal(value), "f").partition(".")
+        return f"{whole}.{after.ljust(self.decimal_places or 0, '0')}"
 
 
 class UtcField(serializers.DateTimeField):

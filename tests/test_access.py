@@ -163,7 +163,7 @@ def undone() -> Iterator[None]:
 
 
 @pytest.fixture
-def world(settings) -> World:
+def world(settings: Any) -> World:
     """One of everything that an address may name."""
     settings.STRIPE_API_BASE = "http://127.0.0.1:9"  # nobody answers there: no test of access moves money
     owner, outsider = somebody(), somebody()

@@ -282,6 +282,11 @@ class GroupOutput(SumOutput):
     key = KeyShown(required=False, allow_null=True)
     group = serializers.UUIDField(required=False, allow_null=True)
 
+    def to_representation(self, instance: dict[str, Any]) -> dict[str, Any]:
+        """Without the members that were not asked for; null is a key or a group that is none."""
+        told = super().to_representation(instance)
+        return {name: value for name, value in told.items() if name in instance}
+
 
 class SummaryOutput(serializers.Serializer[Any]):
     """Usage in groups: days in their order, anything else by charge, dearest first."""

@@ -107,7 +107,7 @@ class RateOutput(serializers.Serializer[Any]):
 
     base = serializers.CharField()
     quote = serializers.CharField()
-    rate = AmountField(8, help_text="CNY for one USD.")
+    rate = AmountField(1, help_text="CNY for one USD.")
     source = serializers.ChoiceField(choices=FxSource.choices)  # type: ignore[assignment]  # a field of this name
     as_of = UtcField()
     locked_seconds = serializers.IntegerField(help_text="For how long an order placed now keeps this rate.")

@@ -49,6 +49,7 @@ def test_credit_that_has_expired_is_not_told_though_nothing_has_written_it_off_y
     told = program(account).call("GET", "balance").json()
 
     assert (told["balance"], told["available"], told["grants"]) == ("0.0000000000", "0.0000000000", [])
+    assert (told["cash"], told["credits"]) == ("0.0000000000", "0.0000000000")
 
 
 def test_times_are_told_in_utc_whatever_the_reader_has_chosen(client):

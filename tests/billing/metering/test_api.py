@@ -165,6 +165,7 @@ def test_sums_by_day_model_key_and_group_agree_with_the_calls_before_and_after_t
     def sums(by: str) -> list[tuple[object, int, str]]:
         told = caller.call("GET", f"usage/summary?by={by}&from=2026-11-01&to=2026-12-01").json()
         assert (told["total"]["calls"], told["total"]["charge"]) == (3, "0.6000000000")
+        assert all({"day", "model", "key", "group"} & set(row) == {by} for row in told["results"])
         assert (told["first_day"], told["last_day"], told["by"]) == ("2026-11-01", "2026-11-30", by)
         return [
             (row[by]["id"] if by == "key" and row[by] else row[by], row["calls"], row["charge"])
