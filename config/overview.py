@@ -23,6 +23,7 @@ from billing.metering.models import UsageRecord
 DAYS = 30
 NAMED_MODELS = 5
 ZERO = Decimal(0)
+NOTHING = "\N{EN DASH}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +47,22 @@ def today(now: datetime) -> datetime:
     return timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def by_day_and_model(account_id: UUID, now: datetime) -> list[tuple[Any, str, Decimal, int]]:
-    """`(day, model name, charge, calls)` for the last `DAYS` days in UTC."""
-    first = (now - timedelta(days=DAYS - 1)).date()
-    found = rollups.sums(rollups.Scope(account_id, first=first), by=("day", "model_id"))
-    names = dict(Model.objects.filter(pk__in={row.model_id for row in found}).values_list("pk", "name"))
-    return [(row.day, names.get(row.model_id or 0, ""), row.charge, row.calls) for row in found]
-
-
 def month(account_id: UUID, now: datetime) -> dict[str, Any] | None:
-    """The chart of the last `DAYS` days, its total, and the share of each model; None when nothing was used."""
-    rows = by_day_and_model(account_id, now)
+    """The chart of the last `DAYS` days in UTC, its total, and the share of each model; None when nothing was used."""
+    days = [(now - timedelta(days=back)).date() for back in reversed(range(DAYS))]
+    rows = rollups.sums(rollups.Scope(account_id, first=days[0], last=days[-1]), by=("day", "model_id"))
     if not rows:
         return None
+    names = {card.id: card.name for card in current_book().models.values()}
     by_model: dict[str, Decimal] = defaultdict(Decimal)
-    cells: dict[tuple[Any, str], Decimal] = defaultdict(Decimal)
-    for day, name, charge, _number in rows:
-        by_model[name] += charge
-        cells[day, name] += charge
+    cells: dict[tuple[date, str], Decimal] = defaultdict(Decimal)
+    for row in rows:
+        name = names.get(row.model_id or 0, NOTHING)
+        by_model[name] += row.charge
+        if row.day is not None:
+            cells[row.day, name] += row.charge
     ranked = sorted(by_model, key=lambda name: (-by_model[name], name))
     named, others = ranked[:NAMED_MODELS], ranked[NAMED_MODELS:]
-    days = [(now - timedelta(days=back)).date() for back in reversed(range(DAYS))]
     series = [{"name": name, "data": [str(cells.get((day, name), ZERO)) for day in days]} for name in named]
     if others:
         rest = [str(sum((cells.get((day, name), ZERO) for name in others), ZERO)) for day in days]
@@ -77,7 +73,7 @@ def month(account_id: UUID, now: datetime) -> dict[str, Any] | None:
     ]
     return {
         "total": total,
-        "calls": sum(row[3] for row in rows),
+        "calls": sum(row.calls for row in rows),
         "top": top,
         "others": {"count": len(others), "charge": sum((by_model[name] for name in others), ZERO)} if others else None,
         "chart": {"type": "bar", "unit": "usd", "labels": [f"{day:%m-%d}" for day in days], "series": series},
