@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,6 @@ from django.utils.translation import gettext as _
 from accounts.models import Account, ApiKey
 from billing.books.models import CreditGrant
 from billing.catalog.book import DEFAULT_CHANNEL, current_book
-from billing.catalog.models import Model
 from billing.metering import rollups
 from billing.metering.models import UsageRecord
 
