@@ -222,6 +222,7 @@ class ApiView(APIView):
 
     needs: ClassVar[dict[str, str]] = {}
     keyset: ClassVar[Keyset]
+    http_method_names = ["get", "head", "post", "put", "patch", "delete"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Who, then whether the role may, before anything is read."""
@@ -282,6 +283,7 @@ class ListView(ApiView):
     query_form: ClassVar[type[serializers.Serializer[Any]]] = ListQuery
     row_form: ClassVar[type[serializers.Serializer[Any]]]
     columns: ClassVar[Sequence[str]] = ()
+    table: ClassVar[str] = "list"
 
     def rows(self, query: dict[str, Any]) -> QuerySet[Any]:
         """The rows of this account that match."""
@@ -313,7 +315,7 @@ class ListView(ApiView):
             for page in found:
                 yield [[_cell(row, column) for column in self.columns] for row in self.shown(page)]
 
-        return exports.stream(self.request._request, self.columns, tables(), name=type(self).__name__.lower())
+        return exports.stream(self.request._request, self.columns, tables(), name=self.table)
 
 
 def _cell(row: Any, column: str) -> Any:

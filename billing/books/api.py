@@ -105,6 +105,7 @@ class Transactions(ListView):
 
     query_form, row_form = TransactionQuery, TransactionOutput
     keyset = Keyset(("seq",), (int,))
+    table = "transactions"
     columns = ("seq", "at", "kind", "delta", "balance_after", "order", "calls", "id")
 
     def rows(self, query: dict[str, Any]) -> QuerySet[JournalEntry]:

@@ -20,11 +20,10 @@ from accounts.models import ApiKey
 from billing.books.models import JournalEntry
 from billing.catalog.book import current_book
 from billing.catalog.models import Model
-from billing.catalog.rating import rate
 from billing.catalog.sheets import SheetOutput
-from billing.catalog.usage import parse_usage
 from billing.metering import rollups
 from billing.metering.models import Funding, UsageRecord
+from billing.metering.sheet import paid_from, rated
 from billing.money import text
 from config import clock
 from config.api import (
@@ -45,24 +44,18 @@ MOST_GROUPS = 1000
 STATUSES = [("charged", _("Charged")), ("not_charged", _("Not charged"))]
 
 
-def sheet_of(record: UsageRecord) -> dict[str, Any]:
-    """The calculation behind a record, from what the record kept and its price version alone (I8, F057).
+def sheet_of(record: UsageRecord) -> dict[str, Any] | None:
+    """The calculation behind a record (I8, F057); None where its price version cannot be read.
 
     `charge` is what was taken: nothing where Flows paid.
     """
-    book = current_book()
-    try:
-        plan = book.plan_of(record.price_version_id)
-    except KeyError:
-        plan = current_book(fresh=True).plan_of(record.price_version_id)
-    sheet = rate(
-        plan,
-        parse_usage(record.usage),
-        channel_discount=record.channel_discount,
-        user_discount=record.user_discount,
-        fields=record.fields,
-    )
-    return sheet.as_dict(flows=record.flows) | {"charge": text(record.charge)}
+    for fresh in (False, True):
+        try:
+            price = current_book(fresh=fresh).price_of(record.price_version_id)
+        except KeyError:
+            continue
+        return rated(record, price).as_dict(flows=record.flows) | {"charge": text(record.charge)}
+    return None
 
 
 # --- Records -------------------------------------------------------------------------------------------------------
@@ -143,12 +136,21 @@ class EntryOutput(serializers.Serializer[Any]):
     balance_after = AmountField()
 
 
+class PartOutput(serializers.Serializer[Any]):
+    """A share of a charge and the credit grant that paid it; no grant: it became overdraft."""
+
+    amount = AmountField()
+    grant = serializers.UUIDField(source="grant.pk", allow_null=True, default=None)
+    kind = serializers.CharField(source="grant.kind", allow_null=True, default=None)
+
+
 class UsageDetailOutput(UsageOutput):
     """A call with all that made its price."""
 
     usage = serializers.DictField(help_text="Canonical usage, as rated.")
     sheet = serializers.SerializerMethodField()
     entry = serializers.SerializerMethodField()
+    paid_by = serializers.SerializerMethodField()
 
     def get_fields(self) -> dict[str, Any]:
         """`fields` is a word of the serializer's own, so the field is made here."""
@@ -162,8 +164,13 @@ class UsageDetailOutput(UsageOutput):
         entry = self.context.get("entry")
         return dict(EntryOutput(entry).data) if entry else None
 
-    @extend_schema_field(SheetOutput)
-    def get_sheet(self, record: UsageRecord) -> dict[str, Any]:
+    @extend_schema_field(PartOutput(many=True))
+    def get_paid_by(self, record: UsageRecord) -> list[dict[str, Any]]:
+        """The credit that paid the charge, in burn order."""
+        return list(PartOutput(paid_from(record), many=True).data)
+
+    @extend_schema_field(SheetOutput(allow_null=True))
+    def get_sheet(self, record: UsageRecord) -> dict[str, Any] | None:
         """The calculation, line by line."""
         return sheet_of(record)
 
@@ -183,6 +190,7 @@ class UsageList(ListView):
 
     query_form, row_form = UsageQuery, UsageOutput
     keyset = Keyset(("authorized_at", "id"), (datetime, UUID))
+    table = "usage"
     columns = (
         "at", "request_id", "trace_id", "model", "channel", "key.name", "key.masked", "kind", "funding", "status",
         "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "list_price", "charge", "flows",

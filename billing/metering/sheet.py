@@ -53,7 +53,7 @@ def explain(record: UsageRecord, book: Book) -> Explained:
     """Rate the record again, now, by the function that charged it, and compare to the last digit (I8)."""
     try:
         price = book.price_of(record.price_version_id)
-        sheet = _rated(record, price)
+        sheet = rated(record, price)
     except (KeyError, BillingError):
         return Explained(None, None, None, [])
     owed = Decimal(0) if record.funding == Funding.SUBSCRIPTION else sheet.charge
@@ -62,7 +62,8 @@ def explain(record: UsageRecord, book: Book) -> Explained:
     return Explained(lay_out(sheet), price, equal, what_if)
 
 
-def _rated(record: UsageRecord, price: Price) -> Sheet:
+def rated(record: UsageRecord, price: Price) -> Sheet:
+    """The record's calculation, from what it kept and its price version alone."""
     return rate(
         price.plan,
         parse_usage(record.usage),

@@ -1,9 +1,12 @@
 """`/api/v1/account` and `/api/v1/keys`."""
 
+import io
+import json
 import time
 from datetime import timedelta
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts import api_keys
@@ -222,3 +225,13 @@ def test_a_disabled_or_expired_management_key_opens_nothing():
     key.expires_at, key.disabled_at = None, clock.now()
     key.save()
     problem(caller.call("GET", "account"), 401, "invalid_credential")
+
+
+def test_the_command_makes_a_management_key_with_a_role():
+    account = factories.account()
+    out = io.StringIO()
+    call_command("create_management_key", "--account", str(account.pk), "--role", "finance", stdout=out)
+    secret = json.loads(out.getvalue())["secret"]
+    assert Program(secret).call("GET", "account").json()["role"] == "finance"
+    with pytest.raises(CommandError, match="There is no account"):
+        call_command("create_management_key", "--account", "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d")

@@ -21,9 +21,9 @@ from tests.factories import NOON
 pytestmark = pytest.mark.django_db
 
 
-def call(account, version, *, at=NOON, quantities=None, **terms):
+def call(account, version, *, at=NOON, quantities=None, hold="1", **terms):
     """A charged call; its record."""
-    held = factories.hold(account, version, "1", now=at, **terms)
+    held = factories.hold(account, version, hold, now=at, **terms)
     factories.capture(held.id, now=at + timedelta(seconds=2), **(quantities or {"input_tokens": 100}))
     return UsageRecord.objects.get(pk=held.id)
 
@@ -65,6 +65,19 @@ def test_the_details_hold_the_sheet_from_which_the_charge_can_be_computed_again(
     assert [line["item"] for line in told["sheet"]["lines"]] == ["input", "cache_read", "output"]
     assert told["entry"]["delta"] == "-0.2160000000"
     assert told["entry"]["balance_after"] == "9.7840000000"
+    [part] = told["paid_by"]
+    assert (part["amount"], part["kind"]) == ("0.2160000000", "promotion")
+
+
+def test_what_no_credit_paid_is_told_as_overdraft():
+    version, account = factories.price(), factories.funded("0.04")
+    record = call(account, version, hold="0.04")
+    told = program(account).call("GET", f"usage/{record.pk}").json()
+    assert [(part["amount"], part["kind"]) for part in told["paid_by"]] == [
+        ("0.0400000000", "promotion"),
+        ("0.0600000000", None),
+    ]
+    assert told["paid_by"][1]["grant"] is None
 
 
 def test_a_sheet_stays_what_it_was_when_the_price_changes():
@@ -144,7 +157,7 @@ def test_the_table_defuses_formulas_and_keeps_columns():
     key, _ = factories.key(account, name="=HYPERLINK(0)")
     call(account, version, api_key_id=key.pk, request_id="+1", trace_id="@x")
     answer = program(account).call("GET", "usage?format=csv")
-    assert answer["Content-Disposition"] == 'attachment; filename="usagelist.csv"'
+    assert answer["Content-Disposition"] == 'attachment; filename="usage.csv"'
     [row] = csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode()))
     assert row["key.name"] == "'=HYPERLINK(0)"
     assert row["trace_id"] == "'@x"
