@@ -65,7 +65,7 @@ class AccountAdmin(ReadOnlyAdmin):
             ),
             Panel(
                 _("API keys"),
-                (_("name"), _("key"), _("kind"), _("state"), _("last used")),
+                (_("name"), _("API key"), _("kind"), _("state"), _("last used")),
                 [
                     (
                         link(key, key.name),

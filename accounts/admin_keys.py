@@ -47,7 +47,7 @@ class KeyGroupAdmin(ReadOnlyAdmin):
             (link(key, key.name), masked(key), standing_of(key), ui.when(key.last_used_at))
             for key in obj.keys.order_by("-created_at")[:50]
         ]
-        return [Panel(_("API keys"), (_("name"), _("key"), _("state"), _("last used")), rows)]
+        return [Panel(_("API keys"), (_("name"), _("API key"), _("state"), _("last used")), rows)]
 
 
 @admin.register(ApiKey)

@@ -39,7 +39,7 @@ def standing_of(row: Credential) -> str:
 
 
 standing_of.short_description = _("state")  # type: ignore[attr-defined]
-mask = column(_("key"), masked, name="key")
+mask = column(_("API key"), masked, name="key")
 
 
 def audit_panel(request: HttpRequest, row: Any) -> list[Panel]:

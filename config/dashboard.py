@@ -71,7 +71,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return {**context, "title": _("Dashboard"), "board": board(numbers, request.user.has_perm)}
 
 
-# --- Numbers --------------------------------------------------------------------------------------------------------
+# --- Numbers ------------------------------------------------------------------------------------------------------
 def measure(now: datetime) -> dict[str, Any]:
     """Everything that the page shows, in a dozen small queries."""
     today = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
@@ -158,7 +158,7 @@ def _charges(first: date, last: date) -> list[tuple[date, Decimal, int]]:
     return [(day, charge, calls) for day, (charge, calls) in days.items()]
 
 
-# --- Words ------------------------------------------------------------------------------------------------------------
+# --- Words --------------------------------------------------------------------------------------------------------
 def board(numbers: dict[str, Any], may: Callable[[str], bool]) -> Board:
     """The numbers in words, less what this person may not see."""
     found = Board(

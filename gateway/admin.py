@@ -62,7 +62,7 @@ class DecisionReceiptAdmin(BillingDesk):
         column(_("what refused"), lambda one: one.limit_source, name="source"),
         column(_("needed"), lambda one: one.needed, number=True, name="needed"),
         column(_("available"), lambda one: one.available, number=True, name="available"),
-        column(_("key"), lambda one: link(one.api_key, one.api_key.masked) if one.api_key else "", name="key"),
+        column(_("API key"), lambda one: link(one.api_key, one.api_key.masked) if one.api_key else "", name="key"),
     )
     list_filter = (Since,)
     ordering = ("-pk",)

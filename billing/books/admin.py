@@ -316,7 +316,7 @@ class CreditProposalAdmin(BillingDesk):
         return gettext("The proposal is rejected.")
 
 
-# --- The journal ----------------------------------------------------------------------------------------------------
+# --- The journal --------------------------------------------------------------------------------------------------
 def postings_panel(ledger: LedgerAccount) -> Panel:
     """The newest postings of a ledger account, each with its entry."""
     postings = Posting.objects.filter(ledger=ledger).select_related("entry").order_by("-entry_id")[:20]

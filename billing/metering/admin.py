@@ -63,7 +63,7 @@ def entry_of(record: UsageRecord) -> Any:
 
 
 entry_column = column(_("journal entry"), entry_of, name="entry")
-key_column = column(_("key"), key_of, name="key")
+key_column = column(_("API key"), key_of, name="key")
 version_column = column(_("price version"), version_of, name="version")
 
 
@@ -238,7 +238,7 @@ class UsageRollupAdmin(BillingDesk):
         column(_("day"), lambda one: one.day.isoformat(), name="day"),
         account,
         model,
-        column(_("key"), key_of, name="key"),
+        key_column,
         count("calls", _("calls")),
         count("input_tokens", _("input tokens")),
         count("output_tokens", _("output tokens")),
