@@ -7,7 +7,6 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.models import Group
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -51,14 +50,14 @@ def lists() -> list[str]:
     return [f"{one._meta.app_label}_{one._meta.model_name}" for one in admin.site._registry]
 
 
-def token_of(answer: HttpResponse) -> str:
+def token_of(answer: Any) -> str:
     """What names this opening of a form."""
     found = re.search(r'name="token" value="([0-9a-f]{32})"', answer.content.decode())
     assert found, "the form carries no token"
     return found[1]
 
 
-def act(client: Client, path: str, **fields: Any) -> HttpResponse:
+def act(client: Client, path: str, **fields: Any) -> Any:
     """Open an action's form, fill it in and send it; the token is the form's unless given."""
     fields.setdefault("token", token_of(client.get(path)))
     return client.post(path, {"reason": "asked by the customer", **fields})
