@@ -33,7 +33,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from config.admin_cells import Panel, row_url, shown
+from config.admin_cells import Panel, label_of, row_url, shown
 from config.admin_finding import CappedPaginator, find
 
 Fact = str | Callable[[Any], Any]
@@ -173,7 +173,7 @@ class ReadOnlyAdmin(ModelAdmin):
         if callable(name):
             return getattr(name, "short_description", ""), name(obj)
         field = self.opts.get_field(name)
-        return field.verbose_name if isinstance(field, Field) else name, shown(obj, name)
+        return label_of(field) if isinstance(field, Field) else name, shown(obj, name)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -21,6 +21,45 @@ from config.templatetags import ui
 NOTHING: Final = "–"
 Show = Callable[[Any], Any]
 
+# Columns without a name for people are called after themselves; here is what they are, in words that are translated.
+LABELS: Final[dict[str, Any]] = {
+    "account": _("account"),
+    "api key": _("API key"),
+    "calls": _("calls"),
+    "channel": _("channel"),
+    "charge": _("charge"),
+    "check at": _("next check"),
+    "checked at": _("last check"),
+    "checks": _("checks"),
+    "created by": _("created by"),
+    "day": _("day"),
+    "flows": _("Flows"),
+    "funding": _("paid by"),
+    "grant": _("credit grant"),
+    "group": _("group"),
+    "id": _("ID"),
+    "input tokens": _("input tokens"),
+    "ledger": _("ledger account"),
+    "list price": _("list price"),
+    "meta": _("details"),
+    "model": _("model"),
+    "next expiry at": _("next expiry"),
+    "output tokens": _("output tokens"),
+    "cache read tokens": _("cache read tokens"),
+    "cache write tokens": _("cache write tokens"),
+    "rotated from": _("successor of"),
+    "seq": _("number"),
+    "token": _("token"),
+    "top up": _("order"),
+    "user": _("user"),
+    "uuid": _("UUID"),
+}
+
+
+def label_of(column: models.Field[Any, Any]) -> Any:
+    """What a column is called on a page."""
+    return LABELS.get(str(column.verbose_name), column.verbose_name)
+
 
 # --- Values -------------------------------------------------------------------------------------------------------
 def code(value: Any) -> str:

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from billing.books.models import CreditProposal, Wallet
 from billing.metering.models import Authorization, RollupState, UsageRecord, UsageRollup
@@ -238,7 +238,7 @@ def _chart(days: list[tuple[date, Decimal, int]]) -> dict[str, Any]:
     for index, (day, charge, calls) in enumerate(days):
         height = max(float(charge / top) * 100, 0.6 if charge else 0)
         told = _("%(day)s: %(usd)s, %(calls)s calls") % {
-            "day": date_format(day, "M j"),
+            "day": _day(day),
             "usd": ui.usd_text(charge),
             "calls": ui.count(calls),
         }
@@ -248,10 +248,15 @@ def _chart(days: list[tuple[date, Decimal, int]]) -> dict[str, Any]:
         "total": ui.usd_text(sum((charge for _day, charge, _calls in days), ZERO)),
         "calls": ui.count(sum(calls for _day, _charge, calls in days)),
         "top": ui.usd_text(top),
-        "first": date_format(days[0][0], "M j"),
-        "last": date_format(days[-1][0], "M j"),
+        "first": _day(days[0][0]),
+        "last": _day(days[-1][0]),
         "url": list_url(UsageRecord),
     }
+
+
+def _day(day: date) -> str:
+    """A day of this year, in the order of the reader's language."""
+    return date_format(day, pgettext("date format, this year", "M j"))
 
 
 def _hold_rows(holds: list[dict[str, Any]]) -> dict[str, Any]:

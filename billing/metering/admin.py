@@ -149,7 +149,6 @@ class UsageRecordAdmin(BillingDesk):
                 "funding",
                 "flows",
                 entry_column,
-                "charge_from",
                 version_column,
             ),
         ),
