@@ -142,7 +142,7 @@ class KeyView(ApiView):
         """The key; with its secret when it is new."""
         context = {"now": now, "secret": secret}
         form = (NewKeyOutput if secret else KeyOutput)(key, context=context)
-        return Response(form.data, status=code, headers={"Cache-Control": "no-store"} if secret else None)
+        return Response(form.data, status=code)
 
     def own(self, key_id: UUID) -> ApiKey:
         """A key of this account; another account's does not exist."""

@@ -231,6 +231,11 @@ class ApiView(APIView):
         if action and not access.may(self.caller.role, action):
             raise exceptions.PermissionDenied(_("Your role does not allow this."))
 
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """What is told of an account is kept by nobody on the way."""
+        response.headers.setdefault("Cache-Control", "no-store")
+        return super().finalize_response(request, response, *args, **kwargs)
+
     @property
     def caller(self) -> Caller:
         """Who asks."""

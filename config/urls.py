@@ -3,10 +3,9 @@
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path, re_path
-from drf_spectacular.views import SpectacularAPIView
 
 from config import errors, health, mailbox, pages
-from config.openapi import ApiDocs
+from config.openapi import ApiDocs, ApiSchema
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
@@ -24,7 +23,7 @@ urlpatterns = [
     *([path("sandbox/", include("sandbox.urls"))] if settings.SANDBOX_ENABLED else []),
     path("api/v1/", include("accounts.api_urls")),
     path("api/v1/", include("billing.api_urls")),
-    path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("api/schema/", ApiSchema.as_view(), name="api-schema"),
     path("api/docs/", ApiDocs.as_view(url_name="api-schema"), name="api-docs"),
     re_path(r"^api/", errors.nothing_here, name="api-nothing-here"),
 ]

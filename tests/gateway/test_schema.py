@@ -12,6 +12,7 @@ from drf_spectacular.validation import validate_schema
 from jsonschema import Draft202012Validator
 
 from billing.errors import type_of
+from config import openapi
 from tests import factories
 
 
@@ -121,6 +122,12 @@ def test_the_schema_and_its_page_are_public():
     for path in ("/api/schema/", "/api/docs/"):
         assert Client().get(path).status_code == 200
     assert Client().get("/api/schema/", headers={"accept": "application/json"}).json()["openapi"].startswith("3.1")
+
+
+def test_the_schema_is_made_once_for_each_language():
+    first = Client().get("/api/schema/?lang=zh-hans", headers={"accept": "application/json"}).json()
+    assert openapi.published("zh-hans") is openapi.published("zh-hans")
+    assert first["paths"].keys() == openapi.published("en")["paths"].keys()
 
 
 def test_the_lane_answers_as_the_schema_says(schema, gateway):
