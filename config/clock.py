@@ -2,7 +2,8 @@
 
 In development the clock can be moved for every process: `CLOCK_OFFSET` (for instance `+25h` or `-90m`) at start,
 and a file in the data folder that the sandbox's control page writes, so that windows, the 24 hours and expiry can
-be tried by hand. With `DEBUG` off a set offset refuses to start (a system check in `config.checks`).
+be tried by hand. With `DEBUG` off a set `CLOCK_OFFSET` refuses to start (`config/settings.py`), and the
+file is not read.
 """
 
 import re

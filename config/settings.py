@@ -23,6 +23,8 @@ PORT = env.int("PORT", default=8000)
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}").rstrip("/")
 CLOCK_OFFSET = env.str("CLOCK_OFFSET", default="")
+if CLOCK_OFFSET and not DEBUG:
+    raise ImproperlyConfigured("CLOCK_OFFSET moves the clock of a development installation. Unset it, with DEBUG off.")
 
 
 def _development_secret(name: str) -> str:
@@ -126,6 +128,8 @@ else:
 
 DATABASES = {"default": env.db_url_config(_database_url)}
 DATABASES["default"]["CONN_MAX_AGE"] = 0
+# A connection is tried when it leaves the pool: those that a restart of PostgreSQL broke cost nobody an error.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 _options = DATABASES["default"].setdefault("OPTIONS", {})
 # A unix socket comes as `?host=/folder&port=5432`; Django's own place for both is beside the options.
 DATABASES["default"]["HOST"] = DATABASES["default"]["HOST"] or _options.pop("host", "")
@@ -338,10 +342,14 @@ TOPUP_MAX_USD = Decimal(env.str("TOPUP_MAX_USD", default="10000"))
 FX_FIXED_USD_CNY = Decimal(env.str("FX_FIXED_USD_CNY", default="7.3"))
 
 # --- Admission ----------------------------------------------------------------------------------------------------
+GATEWAY_URL = env.str("GATEWAY_URL", default="https://gateway.example.com/v1")
+"""Where customers send their calls; shown with a new key."""
 HOLD_CAP = Decimal(env.str("HOLD_CAP", default="5"))
 """USD. The largest hold that is made only because a call named no output limit."""
 HOLD_SECONDS = env.int("HOLD_SECONDS", default=900)
 BALANCE_DENIAL_STATUS = env.int("BALANCE_DENIAL_STATUS", default=402)
+if BALANCE_DENIAL_STATUS not in (402, 403):
+    raise ImproperlyConfigured("BALANCE_DENIAL_STATUS is 402 or 403: a gateway must read it as a refusal.")
 DEFAULT_RPM = env.int("DEFAULT_RPM", default=600)
 LANE_BATCH_SIZE = env.int("LANE_BATCH_SIZE", default=500)
 LANE_BATCH_SECONDS = env.float("LANE_BATCH_MS", default=2.0) / 1000
