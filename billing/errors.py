@@ -250,6 +250,11 @@ class InvalidUsage(BillingError):
     title = _("The usage is not valid.")
 
 
+class NotRecorded(BillingError):
+    code = "not_recorded"
+    title = _("The books cannot hold this; nothing was written.")
+
+
 class UnknownModel(BillingError):
     code = "unknown_model"
     title = _("There is no such model.")

@@ -188,6 +188,9 @@ def hold_of(priced: Priced, estimate: dict[str, Any], fields: dict[str, Any], us
     default = (priced.model.max_output_tokens or UNKNOWN_MAX_OUTPUT) if capped else None
     listed = hold_list_price(priced.plan, told, default_max_output_tokens=default, fields=fields)
     hold = (listed * priced.channel.discount * user_discount).quantize(LEDGER_QUANTUM, rounding=ROUND_UP)
+    if not priced.plan.spec.free:
+        # Only a free call holds nothing: an estimate of no tokens must not pass an empty wallet.
+        hold = max(hold, LEDGER_QUANTUM)
     return min(hold, settings.HOLD_CAP) if capped else hold
 
 
@@ -238,7 +241,9 @@ def _ask_money(
     requests = [_hold_request(question, token_id) for question in questions]
     placed = holds.authorize(requests, now=now, expires_at=holds.expiry(now, settings.HOLD_SECONDS))
     for question, held in zip(questions, placed, strict=True):
-        if held.outcome in ("created", "repeated"):
+        if isinstance(held, BillingError):
+            answers[question.place] = held
+        elif held.outcome in ("created", "repeated"):
             answers[question.place] = Admitted(held, question.caller, question.rpm, held.outcome == "repeated")  # type: ignore[arg-type]
         elif held.outcome == "insufficient_balance":
             kind = errors.InsufficientBalance

@@ -135,9 +135,10 @@ class Lane:
                 extra["WWW-Authenticate"] = "Bearer"
         except Exception:
             log.exception("the lane failed at %s", scope["path"])
-            broken = errors.ServiceUnavailable(retry_after=1)
             status, extra, kind = 500, {}, problems.CONTENT_TYPE
-            body = problems.document(broken, trace) | {"status": 500, "code": "internal_error"}
+            body = problems.document(
+                problems.internal_error(), trace, answers.language_of(headers.get("accept-language", ""))
+            )
         await _reply(send, status, orjson.dumps(body), kind, {**extra, "X-Trace-Id": trace})
 
     async def _answer(

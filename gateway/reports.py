@@ -36,6 +36,9 @@ def record(events: list[Any], *, now: datetime) -> list[dict[str, Any]]:
             caller = callers.get(call.key_hash or call.account_id)  # type: ignore[arg-type]
             if caller is None:
                 raise errors.InvalidCredential if call.key_hash else errors.NotFound
+            if call.billing_mode == "subscription" or caller.kind == "subscription":
+                # Flows pay for these calls; without a plan nothing else may (as in admission).
+                raise errors.PlanRequired
             priced = book.priced(call.model, call.channel, at)
         except BillingError as refusal:
             found[place] = _rejected(call.request_id, refusal)

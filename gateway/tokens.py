@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from accounts import api_keys, secrets
 from accounts.models import GatewayToken
-from billing.errors import InvalidCredential, IpNotAllowed
+from billing.errors import InvalidCredential, IpNotAllowed, ServiceUnavailable
 
 KEPT_SECONDS = 2.0
 _kept: dict[bytes, tuple[float, Known | None]] = {}
@@ -61,5 +61,7 @@ def _look_up(digest: bytes, now: datetime) -> Known | None:
             return None
         api_keys.touch(token, now=now)
         return Known(token.pk, tuple(token.allowed_ips), token.expires_at)
+    except (OperationalError, InterfaceError) as error:
+        raise ServiceUnavailable(retry_after=1) from error
     finally:
         connection.close()

@@ -6,6 +6,7 @@ cursor is used in place of Django's, because it binds on the server and keeps th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -13,6 +14,8 @@ from typing import Any, TypeVar
 import psycopg
 from django.db import DataError, IntegrityError, connection
 from psycopg.rows import tuple_row
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -51,13 +54,16 @@ def time_array(values: Iterable[datetime]) -> str:
     return "{" + ",".join([f'"{value.isoformat()}"' for value in values]) + "}"
 
 
-def in_rounds(items: Sequence[T], key_of: Callable[[T], Any], work: Callable[[list[T]], list[R]]) -> list[R]:
+def in_rounds(
+    items: Sequence[T], key_of: Callable[[T], Any], work: Callable[[list[T]], list[R]]
+) -> list[R | DataError]:
     """Run `work` so that no call has two items with one key: the second waits for the round after the first.
 
     An item that the database refuses outright (a value that no column takes) must not fail its neighbours: the
-    round is cut in halves until the culprit stands alone.
+    round is cut in halves until the culprit stands alone, and the refusal is its answer. Inside a transaction the
+    refusal is raised, because it has ended the transaction.
     """
-    answers: list[R | None] = [None] * len(items)
+    answers: list[R | DataError | None] = [None] * len(items)
     waiting = list(range(len(items)))
     while waiting:
         seen: set[Any] = set()
@@ -73,11 +79,16 @@ def in_rounds(items: Sequence[T], key_of: Callable[[T], Any], work: Callable[[li
     return answers  # type: ignore[return-value]
 
 
-def _halving(items: list[T], work: Callable[[list[T]], list[R]]) -> list[R]:
+def _halving(items: list[T], work: Callable[[list[T]], Sequence[R]]) -> list[R | DataError]:
     try:
-        return work(items)
-    except (DataError, IntegrityError):
-        if len(items) == 1 or connection.in_atomic_block:
+        return [*work(items)]
+    except (DataError, IntegrityError) as refusal:
+        if connection.in_atomic_block:
             raise
+        if len(items) == 1:
+            if not isinstance(refusal, DataError):
+                raise  # rows that contradict each other are a fault of ours, not of the item's value
+            log.exception("the database refused an item")
+            return [refusal]
         middle = len(items) // 2
         return _halving(items[:middle], work) + _halving(items[middle:], work)

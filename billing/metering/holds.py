@@ -10,7 +10,9 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from django.db import DataError
 
+from billing.errors import NotRecorded
 from billing.metering.calls import bytes_array, call, in_rounds, plain_array, text_array
 from billing.metering.models import Authorization
 
@@ -63,7 +65,7 @@ _AUTHORIZE = """SELECT outcome, id, status, funding, held, held_flows, expires_a
     %s::text[]::jsonb[], %s::numeric[], %s::text[], %s::text[])"""
 
 
-def authorize(requests: Sequence[HoldRequest], *, now: datetime, expires_at: datetime) -> list[Held]:
+def authorize(requests: Sequence[HoldRequest], *, now: datetime, expires_at: datetime) -> list[Held | NotRecorded]:
     """Place the holds that the wallets cover, each decided alone, in the order given (I3).
 
     A request id that the account used before answers with what it made (`repeated`), or with `conflict` when the
@@ -97,7 +99,8 @@ def authorize(requests: Sequence[HoldRequest], *, now: datetime, expires_at: dat
         )
         return [Held(*row) for row in rows]
 
-    return in_rounds(requests, lambda r: (r.account_id, r.request_id), work)
+    found = in_rounds(requests, lambda r: (r.account_id, r.request_id), work)
+    return [NotRecorded() if isinstance(answer, DataError) else answer for answer in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,13 @@ def _release(holds: Sequence[tuple[UUID, UUID, str]], status: str, now: datetime
             for row in call(_RELEASE, [now, str(status), plain_array(ids), plain_array(accounts), text_array(reasons)])
         ]
 
-    return in_rounds(holds, lambda hold: hold[0], work)
+    found = in_rounds(holds, lambda hold: hold[0], work)
+    released: list[Released] = []
+    for answer in found:
+        if isinstance(answer, DataError):
+            raise answer
+        released.append(answer)
+    return released
 
 
 def expire_due(*, now: datetime, limit: int = 1000) -> int:

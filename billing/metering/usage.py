@@ -11,11 +11,12 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from django.db import DataError
 
 from billing.catalog.book import Book, current_book
 from billing.catalog.rating import Plan, Sheet, rate
 from billing.catalog.usage import Usage
-from billing.errors import AlreadyCaptured, AlreadyVoided, BillingError, IdempotencyConflict, NotFound
+from billing.errors import AlreadyCaptured, AlreadyVoided, BillingError, IdempotencyConflict, NotFound, NotRecorded
 from billing.metering.calls import bytes_array, call, in_rounds, plain_array, text_array, time_array
 from billing.metering.models import Authorization
 from config.ids import uuid7
@@ -273,4 +274,6 @@ def _charge(items: list[_Item], now: datetime) -> list[Charged | BillingError]:
         )
         return [_REFUSALS[row[0]]() if row[0] in _REFUSALS else Charged(row[0] == "repeated", *row[1:]) for row in rows]
 
-    return in_rounds(items, lambda i: (i.account_id, i.request_id), work)
+    found = in_rounds(items, lambda i: (i.account_id, i.request_id), work)
+    # What the books cannot hold is refused to its own caller; nothing of it was written.
+    return [NotRecorded() if isinstance(answer, DataError) else answer for answer in found]

@@ -1,8 +1,9 @@
 -- Place holds for many calls at once, each its own decision (03-http-api 3.3, I3). Arrays in, rows out, in the order given.
 --
 -- The gates up to the rate limits were asked before; this one asks the balance, under the wallet's lock. A request id
--- seen before answers with the authorization it made: `repeated` for the same body, `conflict` for another. The caller
--- sends each (account, request id) at most once a call.
+-- seen before answers with the authorization it made: `repeated` for the same body, `conflict` for another; so does one
+-- that was charged without a hold (I4), since nothing could be captured for it. The caller sends each (account, request
+-- id) at most once a call.
 -- Planned once, and held to index look-ups: planning costs more than running, and a plan made while the tables were small must
 -- not turn into a scan of a million rows.
 CREATE OR REPLACE FUNCTION mh_authorize(
@@ -30,6 +31,7 @@ BEGIN
 
   FOR item IN
     SELECT i.o::integer AS o, i.account, p_holds[i.o] AS hold, a.id AS seen, a.digest = p_digests[i.o] AS same, w.account_id IS NOT NULL AS known,
+           a.id IS NULL AND EXISTS (SELECT FROM billing_usagerecord u WHERE u.account_id = i.account AND u.request_id = i.request) AS charged,
            w.balance - w.overdraft - w.held + w.credit_limit AS available
     FROM unnest(p_accounts, p_requests) WITH ORDINALITY AS i(account, request, o)
     LEFT JOIN billing_authorization a ON a.account_id = i.account AND a.request_id = i.request
@@ -43,6 +45,8 @@ BEGIN
     r_available[item.o] := left_over;
     IF item.seen IS NOT NULL THEN
       r_outcome[item.o] := CASE WHEN item.same THEN 'repeated' ELSE 'conflict' END;
+    ELSIF item.charged THEN
+      r_outcome[item.o] := 'conflict';
     ELSIF NOT item.known THEN
       r_outcome[item.o] := 'not_found';
     -- A call that holds nothing is a free one; it needs no balance, but no one calls on while in debt.
