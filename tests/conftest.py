@@ -100,11 +100,25 @@ def _empty_cache() -> None:
     cache.clear()
 
 
+_damaging: list[bool] = [False]
+
+
+@pytest.fixture(autouse=True)
+def _books_are_sound_afterwards(request: pytest.FixtureRequest) -> None:
+    """Says to `_quick_flush` whether this test means to leave the books damaged."""
+    _damaging[0] = request.node.get_closest_marker("damages_books") is not None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quick_flush() -> Iterator[None]:
-    """Tests that commit are cleaned up after in milliseconds (tests/flush.py)."""
-    from tests.flush import empty_tables
+    """Tests that commit are verified and cleaned up after in milliseconds (tests/flush.py)."""
+    from tests.flush import broken_books, empty_tables
+
+    def teardown(_: TransactionTestCase) -> None:
+        broken = [] if _damaging[0] else broken_books()
+        empty_tables()
+        assert not broken, f"the test left broken books: {broken}"
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)
+        patch.setattr(TransactionTestCase, "_fixture_teardown", teardown)
         yield

@@ -1,10 +1,16 @@
 """Emptying the database between tests that commit: only tables that have rows, and without Django's `flush`, which
 would recreate every permission each time. What every installation has is planted again.
+
+Before a test's rows go, the books that it leaves behind are verified: every invariant of `verify_books`, and every
+charge recomputed as `verify_charges` does. A test that damages the books on purpose is marked `damages_books`.
 """
 
 from django.db import connection
 
+import billing.metering.verify
+import billing.payments.verify  # noqa: F401  # registers its checks
 from billing import seeds
+from billing.books import verify
 from billing.catalog import book
 
 KEPT = ("django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
@@ -22,9 +28,15 @@ END $$
 """
 
 
-def empty_tables(*_: object) -> None:
-    """What `TransactionTestCase` runs after a test that committed."""
+def empty_tables() -> None:
+    """Remove what a test that committed has left."""
     with connection.cursor() as cursor:
         cursor.execute(_EMPTY, [list(KEPT)])
     seeds.plant()
     book.forget()
+
+
+def broken_books() -> list[str]:
+    """What `verify_books` and `verify_charges` would complain of."""
+    found = [f"{result.check.number} {result.check.sentence}: {row}" for result in verify.run() for row in result.broken]
+    return found + [row for _, rows in billing.metering.verify.recompute_charges() for row in rows]

@@ -62,6 +62,7 @@ def test_damage_is_found_by_its_invariant(books, number, damage):
     assert number in broken()
 
 
+@pytest.mark.damages_books
 @pytest.mark.django_db(transaction=True)
 def test_the_commands_exit_with_1_and_name_the_damage(capsys):
     account, version = factories.funded("10"), factories.price()
