@@ -205,7 +205,7 @@ def _secret(request: HttpRequest, made: ApiKey, secret: str, old: ApiKey | None 
 
 
 def _gateway_url() -> str:
-    return str(getattr(settings, "GATEWAY_URL", "") or "https://gateway.example.com/v1")
+    return str(settings.GATEWAY_URL).rstrip("/")
 
 
 def _example(made: ApiKey, book: Book, now: datetime) -> str:

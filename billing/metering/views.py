@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import Case, When
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.cache import patch_vary_headers
@@ -196,10 +197,19 @@ def details_csv(request: HttpRequest) -> StreamingHttpResponse:
     channels = {channel.id: channel.code for channel in book.channels.values()}
 
     def tables() -> Iterator[list[list[Any]]]:
-        for records in batches(asked.rows(), BY_TIME):
+        # Plain rows of what the file needs: a million model instances would take twice as long.
+        rows = asked.rows().annotate(delivered=Case(When(input_tokens=0, output_tokens=0, then="usage")))
+        for records in batches(rows.values_list(*_CSV_READS, named=True), BY_TIME):
             yield [_csv_line(record, cards, keys, channels, book) for record in records]
 
     return stream(request, _csv_header(), tables(), name=f"usage-{account.pk}")
+
+
+_CSV_READS: Final = (
+    "pk", "authorized_at", "request_id", "trace_id", "model_id", "channel_id", "price_version_id", "api_key_id",
+    "funding", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "delivered", "list_price",
+    "channel_discount", "user_discount", "charge", "flows", "late", "duplicate_of", "entry_id",
+)  # fmt: skip
 
 
 def _csv_header() -> list[str]:
@@ -213,7 +223,7 @@ def _csv_header() -> list[str]:
 
 
 def _csv_line(
-    record: UsageRecord,
+    record: Any,
     cards: dict[int, ModelCard],
     keys: dict[UUID, ApiKey],
     channels: dict[int, str],
@@ -223,10 +233,10 @@ def _csv_line(
     return [
         record.authorized_at, record.request_id, record.trace_id, card.slug if card else "",
         channels.get(record.channel_id, ""), _version_number(book, record.price_version_id), key.name if key else "",
-        key.masked if key else "", record.funding if record.charged else filters.NOT_CHARGED,
+        key.masked if key else "", record.funding if record.charge or record.flows else filters.NOT_CHARGED,
         record.input_tokens, record.output_tokens, record.cache_read_tokens, record.cache_write_tokens,
-        units_of(record.usage), record.list_price, record.channel_discount, record.user_discount, record.charge,
-        record.flows, record.late, record.duplicate_of, record.pk, record.entry_id,
+        units_of(record.delivered or {}), record.list_price, record.channel_discount, record.user_discount,
+        record.charge, record.flows, record.late, record.duplicate_of, record.pk, record.entry_id,
     ]  # fmt: skip
 
 
