@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin import ShowFacets
 from django.contrib.admin.checks import ModelAdminChecks
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Field, Model, QuerySet
@@ -72,6 +73,7 @@ class ReadOnlyAdmin(ModelAdmin):
     checks_class = ModelAdminChecks  # unfold's look into the database, which a fresh installation does not have yet
     actions = None
     show_full_result_count = False
+    show_facets = ShowFacets.NEVER  # they count the whole table, once for every choice
     list_per_page = 50
     paginator = CappedPaginator
     sortable_by: ClassVar[tuple[str, ...]] = ()
