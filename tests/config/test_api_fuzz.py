@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def rows(settings) -> dict[str, str]:
+def rows(settings: Any) -> dict[str, str]:
     """A customer with a row for each parameter, and the secret of a management key."""
     settings.STRIPE_API_BASE = "http://127.0.0.1:9"
     account = factories.funded("10")

@@ -54,6 +54,6 @@ def test_nonsense_told_by_a_gateway_is_refused_or_answered(gateway):
         answer = gateway.post(path.replace("{id}", str(account.pk)), content=json.dumps(body).encode())
         is_fine(answer, (path, str(body)[:200]))
         asked += 1
-    for body in (b"", b"{", b"[]", b"\xff", b"[" * 5000, b'{"request_id": "\\ud800"}'):
-        is_fine(gateway.post("/api/v1/authorizations", content=body), body[:20])
+    for raw in (b"", b"{", b"[]", b"\xff", b"[" * 5000, b'{"request_id": "\\ud800"}'):
+        is_fine(gateway.post("/api/v1/authorizations", content=raw), raw[:20])
     assert asked > 500

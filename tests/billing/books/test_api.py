@@ -4,6 +4,7 @@ import csv
 import io
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.factories import NOON
 pytestmark = pytest.mark.django_db
 
 
-def table(answer) -> list[dict[str, str]]:
+def table(answer: Any) -> list[dict[str, str]]:
     """A streamed CSV answer."""
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     return list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
@@ -104,8 +105,8 @@ def test_rows_written_while_somebody_pages_do_not_move_the_pages():
 
 def test_a_period_is_half_open_and_takes_times_and_days():
     account = factories.account()
-    for hours in (-1, 0, 1):
-        factories.credit(account, "1", now=NOON + timedelta(hours=hours))
+    for hour in (-1, 0, 1):
+        factories.credit(account, "1", now=NOON + timedelta(hours=hour))
     caller = program(account)
 
     def hours(query: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -219,7 +220,7 @@ def test_a_quote_that_cannot_be_given_says_why(prices, change, status, code, fie
 def test_a_quote_equals_the_charge_of_the_call(prices):
     account = factories.funded()
     version = factories.price("acme/other", at=LONG_AGO, components={"cache_read": {"multiple": "0.123456789"}})
-    usage = {"input_tokens": 777, "cache_read_tokens": 333, "output_tokens": 11}
+    usage: dict[str, Any] = {"input_tokens": 777, "cache_read_tokens": 333, "output_tokens": 11}
     held = factories.hold(account, version, "1")
     charged = factories.capture(held.id, **usage)
     sheet = Program().call("POST", "quotes", {"model": "acme/other", "usage": usage}).json()
