@@ -281,7 +281,7 @@ class Proxy:
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, meterhall: str | None = None, timeout_s: float = 90) -> None:
+    def start(self, *, meterhall: str | None = None, timeout_s: float = 300) -> None:
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | {
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "LITELLM_TELEMETRY": "False",
@@ -298,7 +298,11 @@ class Proxy:
             self._process = subprocess.Popen(
                 command, cwd=self.directory, env=environment, stdout=log, stderr=log, start_new_session=True
             )
-        until(self._alive, timeout_s=timeout_s, what="the LiteLLM proxy is up")
+        try:
+            until(self._alive, timeout_s=timeout_s, what="the LiteLLM proxy is up")
+        except BaseException:
+            self.kill()
+            raise
 
     def _alive(self) -> bool:
         assert self._process is not None
