@@ -75,6 +75,8 @@ def install_with_uv(lock: str) -> bool:
         say("uv is not available here; going on with pip, which takes longer.")
         return False
     command = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--require-hashes", "--python", str(PYTHON)]
+    # Compiled now, as pip does: the first start would otherwise do it, in every process at once.
+    command.append("--compile-bytecode")
     done = subprocess.run([*command, "--system-certs", "-r", lock], env=uv_environment())
     if done.returncode != 0:
         say("uv did not manage; going on with pip, which takes longer.")

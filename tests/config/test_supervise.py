@@ -10,7 +10,7 @@ import pytest
 
 from tests.product import Copy, free_port, remove_elsewhere
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

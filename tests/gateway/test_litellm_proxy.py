@@ -24,7 +24,6 @@ from tests.gateway.litellm_proxy import Line, Proxy, Upstream, missing, question
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("litellm"),  # one proxy for all of them: it takes a dozen seconds to start
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
 ]
 
@@ -91,9 +90,11 @@ def litellm(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream, line: 
     """The proxy's process, one for the module."""
     directory = tmp_path_factory.mktemp("litellm")
     proxy = Proxy(directory, models=models(upstream), meterhall=line.url, token=TOKEN.text)
-    proxy.start()
-    yield proxy
-    proxy.stop()
+    try:
+        proxy.start()
+        yield proxy
+    finally:
+        proxy.stop()
 
 
 @pytest.fixture
