@@ -8,7 +8,7 @@ charge recomputed as `verify_charges` does. A test that damages the books on pur
 from django.db import connection
 
 import billing.metering.verify
-import billing.payments.verify  # noqa: F401  # registers its checks
+import billing.payments.verify  # registers its checks
 from billing import seeds
 from billing.books import verify
 from billing.catalog import book
@@ -38,5 +38,7 @@ def empty_tables() -> None:
 
 def broken_books() -> list[str]:
     """What `verify_books` and `verify_charges` would complain of."""
-    found = [f"{result.check.number} {result.check.sentence}: {row}" for result in verify.run() for row in result.broken]
+    found = [
+        f"{result.check.number} {result.check.sentence}: {row}" for result in verify.run() for row in result.broken
+    ]
     return found + [row for _, rows in billing.metering.verify.recompute_charges() for row in rows]
