@@ -134,7 +134,7 @@ def example(code: str, **members: Any) -> dict[str, Any]:
     """A problem document of this code."""
     error = type_of[code]
     return {
-        "type": f"https://billing.example.com/help/errors#{code}",
+        "type": f"urn:meterhall:problem:{code}",
         "title": str(error.title),
         "status": int(error.status),
         "detail": str(error.title),

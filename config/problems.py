@@ -79,7 +79,7 @@ def document(error: BillingError, trace_id: str, language: str | None = None) ->
     """The body of a refusal. `title` and `detail` follow the language; `code` never changes."""
     with translation.override(language) if language else nullcontext():
         return {
-            "type": f"{settings.PUBLIC_URL}/help/errors#{error.code}",
+            "type": f"urn:meterhall:problem:{error.code}",
             "title": str(error.title),
             "status": status_of(error),
             "detail": error.detail,

@@ -48,5 +48,5 @@ def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
     assert body["status"] == status
     assert body["trace_id"] == answer["X-Trace-Id"]
     assert body["title"]
-    assert body["type"].endswith(f"#{code}")
+    assert body["type"] == f"urn:meterhall:problem:{code}"
     return body

@@ -66,7 +66,9 @@ check(
     broken="""
       SELECT 'record ' || u.id FROM billing_usagerecord u LEFT JOIN billing_priceversion v ON v.id = u.price_version_id
       WHERE v.id IS NULL OR v.model_id <> u.model_id OR v.channel_id <> u.channel_id
-         OR u.authorized_at < v.effective_from""",
+         OR u.authorized_at < v.effective_from
+         -- A process may read a new price list up to a second late.
+         OR u.authorized_at > v.effective_to + interval '2 seconds'""",
 )
 
 _FIELDS = (

@@ -1,13 +1,15 @@
-"""Load `mh_authorize` again: a request that was charged without a hold is a conflict."""
+"""Load the hot functions and the guards again: a request that was charged without a hold is a conflict, a wallet that stays
+locked fails after five seconds, and a price version's end only moves earlier."""
 
 from pathlib import Path
 
 from django.db import migrations
 
-AUTHORIZE = Path(__file__).resolve().parent.parent / "metering/sql/authorize.sql"
+BILLING = Path(__file__).resolve().parent.parent
+CHANGED = ("books/sql/guards", "metering/sql/authorize", "metering/sql/charge", "metering/sql/release")
 
 
 class Migration(migrations.Migration):
     dependencies = [("billing", "0008_usage_by_key")]
 
-    operations = [migrations.RunSQL(AUTHORIZE.read_text(), migrations.RunSQL.noop)]
+    operations = [migrations.RunSQL((BILLING / f"{name}.sql").read_text(), migrations.RunSQL.noop) for name in CHANGED]

@@ -31,5 +31,8 @@ BEGIN
   IF TG_OP = 'DELETE' OR (to_jsonb(OLD) - 'effective_to') IS DISTINCT FROM (to_jsonb(NEW) - 'effective_to') THEN
     RAISE EXCEPTION 'price version % is published and never changes', OLD.id USING ERRCODE = 'restrict_violation';
   END IF;
+  IF OLD.effective_to IS NOT NULL AND (NEW.effective_to IS NULL OR NEW.effective_to > OLD.effective_to) THEN
+    RAISE EXCEPTION 'price version % has an end; it may only move earlier', OLD.id USING ERRCODE = 'restrict_violation';
+  END IF;
   RETURN NEW;
 END $$;
