@@ -12,7 +12,7 @@ from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 
 from billing import errors
-from config import problems
+from config import pool, problems
 
 API = ("/api/", "/v1/", "/webhooks/")
 PAGES = ("/api/docs", "/api/schema")
@@ -57,6 +57,8 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """503 when the database is away, otherwise a bug: 500 without a trace of it in the answer."""
     away = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
+    if away:
+        pool.heal()
     if not is_api(request):
         page = defaults.server_error(request)
         if away:

@@ -22,6 +22,7 @@ from rest_framework.settings import api_settings
 
 from billing import errors
 from billing.errors import BillingError
+from config import pool
 from config.middleware import current_trace_id
 
 log = logging.getLogger(__name__)
@@ -148,6 +149,7 @@ def _as_billing_error(exc: Exception) -> BillingError | None:
     if isinstance(exc, exceptions.Throttled):
         return errors.RpmExceeded(retry_after=int(exc.wait or 1))  # type: ignore[attr-defined]
     if isinstance(exc, OperationalError | InterfaceError):
+        pool.heal()
         log.error("the database did not answer: %s", exc)
         return errors.ServiceUnavailable(retry_after=1)
     if isinstance(exc, RequestDataTooBig):

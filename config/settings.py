@@ -128,8 +128,6 @@ else:
 
 DATABASES = {"default": env.db_url_config(_database_url)}
 DATABASES["default"]["CONN_MAX_AGE"] = 0
-# A connection is tried when it leaves the pool: those that a restart of PostgreSQL broke cost nobody an error.
-DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 _options = DATABASES["default"].setdefault("OPTIONS", {})
 # A unix socket comes as `?host=/folder&port=5432`; Django's own place for both is beside the options.
 DATABASES["default"]["HOST"] = DATABASES["default"]["HOST"] or _options.pop("host", "")

@@ -24,7 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from billing import errors
 from billing.errors import BillingError
 from billing.metering import holds, usage
-from config import clock, problems
+from config import clock, pool, problems
 from config.middleware import clean_trace_id
 from gateway import admission, answers, parsing, reports, tokens
 
@@ -95,6 +95,7 @@ def _with_connection(work: Callable[[list[T]], R], items: list[T]) -> R:
     except (OperationalError, InterfaceError) as error:
         with contextlib.suppress(DatabaseError):
             connection.close()
+        pool.heal()
         raise errors.ServiceUnavailable(retry_after=1) from error
     finally:
         if connection.in_atomic_block or connection.settings_dict["OPTIONS"].get("pool"):

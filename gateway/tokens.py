@@ -14,6 +14,7 @@ from django.db import InterfaceError, OperationalError, connection
 from accounts import api_keys, secrets
 from accounts.models import GatewayToken
 from billing.errors import InvalidCredential, IpNotAllowed, ServiceUnavailable
+from config import pool
 
 KEPT_SECONDS = 2.0
 _kept: dict[bytes, tuple[float, Known | None]] = {}
@@ -62,6 +63,8 @@ def _look_up(digest: bytes, now: datetime) -> Known | None:
         api_keys.touch(token, now=now)
         return Known(token.pk, tuple(token.allowed_ips), token.expires_at)
     except (OperationalError, InterfaceError) as error:
+        connection.close()
+        pool.heal()
         raise ServiceUnavailable(retry_after=1) from error
     finally:
         connection.close()
