@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 def heal() -> None:
     """Try every idle connection and replace the dead; returns at once, also while the server is away."""
-    pool = connection.pool
+    pool = getattr(connection, "pool", None)  # PostgreSQL's alone
     if pool is not None:
         log.warning("a database connection broke; trying the others")
         pool.check()
