@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -106,6 +107,8 @@ class Row(NamedTuple):
     unit_price: Decimal
     cost: Decimal  # multiple x unit price
     short: bool  # short enough that cost x any count is exact in 28 digits
+    head: str  # the line as a usage record keeps it (catalog/stored.py), before and after the quantity
+    tail: str
 
 
 class Prices(NamedTuple):
@@ -254,10 +257,13 @@ def _whole_prices(rates: dict[str, Rate], places: int) -> tuple[int, ...]:
 
 
 def _table(rates: dict[str, Rate]) -> tuple[Row, ...]:
-    return tuple(
-        Row(item, rates[item].multiple, rates[item].unit_price, cost, len(cost.as_tuple().digits) <= 12)
-        for item, cost in ((item, rates[item].cost.normalize(EXACT)) for item in ITEMS)
-    )
+    rows = []
+    for item in ITEMS:
+        rate, cost = rates[item], rates[item].cost.normalize(EXACT)
+        short = len(cost.as_tuple().digits) <= 12
+        tail = f'","{plain(rate.multiple)}","{plain(rate.unit_price)}"]'
+        rows.append(Row(item, rate.multiple, rate.unit_price, cost, short, f'["{item}","', tail))
+    return tuple(rows)
 
 
 def _multipliers(spec: PriceSpec) -> dict[str, dict[str, tuple[int, int]]]:
@@ -297,6 +303,12 @@ def places_of(value: Decimal) -> int:
     """Digits after the point that matter."""
     exponent = value.normalize(EXACT).as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+@lru_cache(maxsize=4096)  # the same multiples and unit prices are written again and again
+def plain(value: Decimal) -> str:
+    """A decimal without exponent and without idle zeros: "6300", "0.1"."""
+    return format(value.normalize(EXACT), "f") if value else "0"
 
 
 def whole(value: Decimal, places: int) -> int:

@@ -32,6 +32,7 @@ from billing.catalog.plans import (
     compile_plan,
     field_name,
     places_of,
+    plain,
     whole,
 )
 from billing.catalog.usage import (
@@ -153,7 +154,7 @@ class Sheet(_SheetRow):
         lines = []
         for position, count in enumerate(usage.counts()):
             if count:
-                item, multiple, unit_price, cost, short = table[position]
+                item, multiple, unit_price, cost, short, _head, _tail = table[position]
                 amount = cost * count if short else EXACT.multiply(cost, count)
                 if factor is not ONE:
                     amount = EXACT.multiply(amount, factor)
@@ -318,12 +319,6 @@ def recompute(body: Mapping[str, Any]) -> tuple[Decimal, Decimal]:
         exact = EXACT.add(exact, EXACT.multiply(amount, Decimal(line.get("field_multiplier", "1"))))
     charge = EXACT.multiply(EXACT.multiply(exact, Decimal(body["channel_discount"])), Decimal(body["user_discount"]))
     return exact.quantize(LEDGER_QUANTUM, context=EXACT), charge.quantize(LEDGER_QUANTUM, context=EXACT)
-
-
-@lru_cache(maxsize=4096)  # the same multiples and unit prices are written again and again
-def plain(value: Decimal) -> str:
-    """A decimal without exponent and without idle zeros: "6300", "0.1"."""
-    return format(value.normalize(EXACT), "f") if value else "0"
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------

@@ -139,6 +139,8 @@ class UsageRecord(models.Model):
     cache_read_tokens = models.BigIntegerField(_("cache read tokens"), default=0)
     cache_write_tokens = models.BigIntegerField(_("cache write tokens"), default=0)
     fields = models.JSONField(_("fields that the price may depend on"), default=dict)
+    # The lines as they were rated (billing/catalog/stored.py); records older than the column have none.
+    sheet = models.JSONField(_("calculation sheet"), null=True, editable=False)
     list_price = models.DecimalField(_("list price"), **AMOUNT)
     channel_discount = models.DecimalField(_("channel discount"), **FACTOR)
     user_discount = models.DecimalField(_("user discount"), **FACTOR)

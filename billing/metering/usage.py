@@ -15,6 +15,7 @@ from django.db import DataError
 
 from billing.catalog.book import Book, current_book
 from billing.catalog.rating import Plan, Sheet, rate
+from billing.catalog.stored import store
 from billing.catalog.usage import Usage
 from billing.errors import AlreadyCaptured, AlreadyVoided, BillingError, IdempotencyConflict, NotFound, NotRecorded
 from billing.metering.calls import bytes_array, call, in_rounds, plain_array, text_array, time_array
@@ -91,6 +92,7 @@ class _Item:
     stored: dict[str, Any]
     list_price: Decimal
     charge: Decimal
+    sheet: str
     upstream_status: int | None
     latency_ms: int | None
     fingerprint: str
@@ -163,8 +165,8 @@ def capture(captures: Sequence[Capture], *, now: datetime) -> list[Charged | Bil
         stored = wanted.usage.as_dict()
         item = _Item(
             hold, hold, account, key, request, _digest(stored), kind, funding, model, channel, version, of_channel,
-            of_user, fields, wanted.usage, stored, sheet.list_price, _to_pay(sheet, funding), wanted.upstream_status,
-            wanted.latency_ms, print_, trace, at,
+            of_user, fields, wanted.usage, stored, sheet.list_price, _to_pay(sheet, funding), store(sheet),
+            wanted.upstream_status, wanted.latency_ms, print_, trace, at,
         )  # fmt: skip
         items.append(item)
         places.append(place)
@@ -196,7 +198,7 @@ def report(reports: Sequence[Report], *, now: datetime) -> list[Charged | Billin
             uuid7(), None, told.account_id, told.api_key_id, told.request_id,
             _digest({"model": told.model_id, **stored}), "call", "payg", told.model_id, told.channel_id,
             told.price_version_id, told.channel_discount, told.user_discount, told.fields, told.usage, stored,
-            sheet.list_price, _to_pay(sheet, "payg"),
+            sheet.list_price, _to_pay(sheet, "payg"), store(sheet),
             told.upstream_status, told.latency_ms, told.fingerprint, told.trace_id, told.occurred_at,
         )  # fmt: skip
         items.append(item)
@@ -227,7 +229,8 @@ _CHARGE = """SELECT outcome, id, charge, list_price, flows, funding, balance, la
   %s::timestamptz, %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::bytea[], %s::text[], %s::text[],
   %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::text[]::jsonb[], %s::text[]::jsonb[],
   %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[],
-  %s::bigint[]::smallint[], %s::bigint[]::integer[], %s::text[], %s::text[], %s::timestamptz[])"""
+  %s::bigint[]::smallint[], %s::bigint[]::integer[], %s::text[], %s::text[], %s::timestamptz[],
+  %s::text[]::jsonb[])"""
 
 _REFUSALS: dict[str, type[BillingError]] = {
     "already_captured": AlreadyCaptured,
@@ -270,6 +273,7 @@ def _charge(items: list[_Item], now: datetime) -> list[Charged | BillingError]:
                 text_array(i.fingerprint for i in batch),
                 text_array(i.trace_id for i in batch),
                 time_array(i.authorized_at for i in batch),
+                text_array(i.sheet for i in batch),
             ],
         )
         return [_REFUSALS[row[0]]() if row[0] in _REFUSALS else Charged(row[0] == "repeated", *row[1:]) for row in rows]

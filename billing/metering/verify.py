@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
+import orjson
+
 from billing.books.verify import check
-from billing.catalog.book import current_book
+from billing.catalog.book import Book, current_book
 from billing.catalog.rating import rate
+from billing.catalog.stored import recompute, store
 from billing.catalog.usage import parse_usage
 from billing.errors import BillingError
-from billing.metering.models import UsageRecord
+from billing.metering.streaming import stream
 
 check(
     "I3",
@@ -71,48 +75,47 @@ check(
          OR u.authorized_at > v.effective_to + interval '2 seconds'""",
 )
 
-_FIELDS = (
-    "id",
-    "price_version_id",
-    "usage",
-    "fields",
-    "channel_discount",
-    "user_discount",
-    "funding",
-    "list_price",
-    "charge",
-)
+_RECORDS = """
+  SELECT id, price_version_id, usage::text, fields::text, channel_discount, user_discount, funding, list_price, charge, sheet::text
+  FROM billing_usagerecord WHERE created_at >= %s"""
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def recompute_charges(since: datetime | None = None, *, chunk: int = 5000) -> Iterator[tuple[int, list[str]]]:
-    """Rate every record again from what it holds (I8). Yields, per chunk, how many were checked and what differs."""
+    """Rate every record again (I8): from the sheet that it keeps alone, and by its price version; both give the charge.
+
+    Yields, per chunk, how many were checked and what differs.
+    """
     book = current_book(fresh=True)
-    records = UsageRecord.objects.order_by().values_list(*_FIELDS)
-    if since is not None:
-        records = records.filter(created_at__gte=since)
-    checked, wrong = 0, []
-    for record, version, used, fields, of_channel, of_user, funding, list_price, charge in records.iterator(
-        chunk_size=chunk
-    ):
-        checked += 1
-        try:
-            sheet = rate(
-                book.plan_of(version),
-                parse_usage(used),
-                channel_discount=of_channel,
-                user_discount=of_user,
-                fields=fields,
-            )
-        except (KeyError, BillingError) as error:
-            wrong.append(f"record {record}: cannot be rated: {error}")
-        else:
-            expected = 0 if funding == "subscription" else sheet.charge
-            if sheet.list_price != list_price or expected != charge:
-                wrong.append(_difference(record, sheet.list_price, list_price, expected, charge))
-        if checked == chunk:
-            yield checked, wrong
-            checked, wrong = 0, []
-    yield checked, wrong
+    for rows in stream(_RECORDS, [since or _BEGINNING], chunk=chunk):
+        yield len(rows), [fault for row in rows if (fault := _fault(book, row))]
+
+
+def _fault(book: Book, row: tuple[Any, ...]) -> str:
+    """What is wrong with one record, or nothing."""
+    record, version, used, fields, of_channel, of_user, funding, list_price, charge, kept = row
+    try:
+        sheet = rate(
+            book.plan_of(version),
+            parse_usage(orjson.loads(used)),
+            channel_discount=of_channel,
+            user_discount=of_user,
+            fields=orjson.loads(fields) if fields != "{}" else None,
+        )
+    except (KeyError, BillingError) as error:
+        return f"record {record}: cannot be rated: {error}"
+    by_flows = funding == "subscription"
+    if sheet.list_price != list_price or (0 if by_flows else sheet.charge) != charge:
+        return _difference(record, sheet.list_price, list_price, 0 if by_flows else sheet.charge, charge)
+    if kept is None:
+        return ""
+    stored_sheet = orjson.loads(kept)
+    if stored_sheet != orjson.loads(store(sheet)):
+        return f"record {record}: the sheet that it keeps is not the one of its price version"
+    listed, owed = recompute(stored_sheet, of_channel, of_user)
+    if listed != list_price or (0 if by_flows else owed) != charge:
+        return _difference(record, listed, list_price, 0 if by_flows else owed, charge)
+    return ""
 
 
 def _difference(record: UUID, listed: object, list_price: object, expected: object, charge: object) -> str:
