@@ -18,6 +18,7 @@ READ: Final = (
     *("account.emailaddress", "auth.group"),
     *("billing.wallet", "billing.creditgrant", "billing.creditproposal", "billing.journalentry"),
     *("billing.ledgeraccount", "billing.model", "billing.channel", "billing.priceversion"),
+    *("billing.pricedraft", "billing.rehearsal"),
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
 )
@@ -30,6 +31,8 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "accounts.revoke_gatewaytoken": ("gatewaytoken", "Can revoke a gateway token"),
     "accounts.change_terms_benefitlevel": ("benefitlevel", "Can change what a benefit level gives"),
     "billing.change_terms_channel": ("channel", "Can change a channel's discount"),
+    "billing.edit_pricedraft": ("pricedraft", "Can write, rehearse and propose price drafts"),
+    "billing.publish_pricedraft": ("pricedraft", "Can publish and reject what another proposed"),
     "billing.give_credit": ("creditgrant", "Can give credit, or propose a large one"),
     "billing.decide_creditproposal": ("creditproposal", "Can approve and reject what another proposed"),
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
@@ -42,8 +45,11 @@ _OPERATIONS: Final = (
     "accounts.revoke_gatewaytoken",
     "accounts.change_terms_benefitlevel",
     "billing.change_terms_channel",
+    "billing.edit_pricedraft",
 )
 _FINANCE: Final = (
+    "billing.edit_pricedraft",
+    "billing.publish_pricedraft",
     "billing.give_credit",
     "billing.decide_creditproposal",
     "billing.replay_paymentevent",

@@ -10,7 +10,9 @@ from billing.catalog.models import (
     PriceTier,
     PriceVersion,
 )
+from billing.catalog.models_drafts import PriceDraft
 from billing.metering.models import Authorization, RollupState, UsageRecord, UsageRollup
+from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, RehearsedAccount, RehearsedModel
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
 
 __all__ = [
@@ -30,8 +32,13 @@ __all__ = [
     "PaymentEvent",
     "Posting",
     "PriceComponent",
+    "PriceDraft",
     "PriceTier",
     "PriceVersion",
+    "Rehearsal",
+    "RehearsalPart",
+    "RehearsedAccount",
+    "RehearsedModel",
     "RollupState",
     "TopUp",
     "UsageRecord",

@@ -228,6 +228,9 @@ def _dress(field: forms.Field) -> None:
     if isinstance(field, forms.ChoiceField):
         field.widget = UnfoldAdminSelectWidget(choices=field.choices)
         return
+    if isinstance(field, forms.DateTimeField):
+        field.widget = UnfoldAdminTextInputWidget(attrs={"type": "datetime-local", "step": "60"})
+        return
     if isinstance(field.widget, forms.HiddenInput | UnfoldAdminTextareaWidget):
         return
     for kind, widget in dress:
@@ -273,7 +276,8 @@ def staff_action(
                 if applies is not None and not applies(obj):
                     messages.info(request, _("That is not possible in its present state."))
                     return HttpResponseRedirect(row_url(obj))
-                asked = form(request.POST if request.method == "POST" else None, obj=obj)
+                sent = (request.POST, request.FILES) if request.method == "POST" else (None, None)
+                asked = form(*sent, obj=obj, **({} if sent[0] else _prefilled(form, request, obj)))
                 if request.method == "POST" and asked.is_valid():
                     answer = _attempt(self, act, request, obj, asked)
                     if answer is not None:
@@ -287,6 +291,12 @@ def staff_action(
         return view
 
     return decorate
+
+
+def _prefilled(form: type[ReasonForm], request: HttpRequest, obj: Any) -> dict[str, Any]:
+    """What a form knows before it is filled in: from the row, or from the link that led here."""
+    prefill = getattr(form, "prefill", None)
+    return {"initial": prefill(obj, request.GET)} if prefill else {}
 
 
 def _attempt(

@@ -50,6 +50,8 @@ GROUPS: Final = (
             ("billing.model", gettext_lazy("Models"), "neurology"),
             ("billing.channel", gettext_lazy("Channels"), "alt_route"),
             ("billing.priceversion", gettext_lazy("Price versions"), "sell"),
+            ("billing.pricedraft", gettext_lazy("Price drafts"), "edit_note"),
+            ("billing.rehearsal", gettext_lazy("Rehearsals"), "science"),
         ),
     ),
     (

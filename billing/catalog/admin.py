@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -144,7 +145,9 @@ class ChannelAdmin(BillingDesk):
 
 @admin.register(PriceVersion)
 class PriceVersionAdmin(BillingDesk):
-    """Immutable, dated prices with all their parts; `import_catalog` makes new ones."""
+    """Immutable, dated prices with all their parts; drafts and `import_catalog` make new ones."""
+
+    panel_makers: ClassVar[list[Callable[[HttpRequest, PriceVersion], list[Panel]]]] = []
 
     row_title = staticmethod(lambda one: f"{one.model.slug} · {one.channel.code} · v{one.number}")
     related = ("model", "channel")
@@ -183,8 +186,9 @@ class PriceVersionAdmin(BillingDesk):
     )
 
     def panels(self, request: HttpRequest, obj: PriceVersion) -> list[Panel]:
-        """Components, tiers and field multipliers."""
+        """Components, tiers and field multipliers, and what others know of it."""
         return [
+            *(panel for make in self.panel_makers for panel in make(request, obj)),
             Panel(
                 _("Components"),
                 (_("component"), _("multiple"), _("per 1K")),

@@ -119,6 +119,11 @@ class Book:
         """The compiled version by its id, however old. KeyError when there is no such version."""
         return self._by_version[price_version_id].plan
 
+    @property
+    def plans(self) -> dict[int, Plan]:
+        """Every compiled version by its id."""
+        return {version: price.plan for version, price in self._by_version.items()}
+
     def price_of(self, price_version_id: int) -> Price:
         return self._by_version[price_version_id]
 

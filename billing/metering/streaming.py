@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import connection, transaction
 
 
-def stream(statement: str, params: Sequence[Any] = (), *, chunk: int = 5000) -> Iterator[list[tuple[Any, ...]]]:
+def stream(
+    statement: str, params: Sequence[Any] | Mapping[str, Any] = (), *, chunk: int = 5000
+) -> Iterator[list[tuple[Any, ...]]]:
     """The rows of a query in chunks, never more than one chunk in memory.
 
     All chunks are of one moment, however long reading takes, and the transaction refuses to write. Whoever calls this

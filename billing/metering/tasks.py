@@ -1,8 +1,11 @@
 """What the worker does for metering. All the meaning lives in the operations."""
 
+from uuid import UUID
+
 from celery import shared_task
 
-from billing.metering import holds, rollups
+from billing.metering import holds, rehearsal, rollups
+from billing.waking import wake
 from config import clock
 
 
@@ -18,3 +21,23 @@ def expire_holds() -> None:
     now = clock.now()
     while holds.expire_due(now=now):
         pass
+
+
+@shared_task(ignore_result=True)
+def rehearse(rehearsal_id: str) -> None:
+    """One piece of a rehearsal, then the next behind whatever else waits: other work is not held up for long."""
+    if rehearsal.work(UUID(rehearsal_id), now=clock.now()):
+        wake(rehearse, rehearsal_id)
+
+
+@shared_task(ignore_result=True)
+def sweep_rehearsals() -> None:
+    """Rehearsals that nobody was woken for, or whose workers died."""
+    for rehearsal_id in rehearsal.claim_due(now=clock.now()):
+        start_rehearsal(rehearsal_id)
+
+
+def start_rehearsal(rehearsal_id: UUID) -> None:
+    """As many workers as may be at it at once."""
+    for _ in range(rehearsal.TASKS_AT_ONCE):
+        wake(rehearse, str(rehearsal_id))

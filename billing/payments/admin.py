@@ -17,6 +17,7 @@ from billing.desk import BillingDesk
 from billing.payments import settling, tasks, webhooks
 from billing.payments.models import FxRate, PaymentAttempt, PaymentEvent, TopUp
 from billing.payments.stripe_processor import get_processor
+from billing.waking import wake
 from config import clock
 from config.admin_base import staff_action
 from config.admin_cells import Panel, at, column, document, link, list_url, state, status, to, usd
@@ -295,7 +296,7 @@ class PaymentEventAdmin(BillingDesk):
     def replay(self, request: HttpRequest, obj: PaymentEvent, data: dict[str, Any]) -> str:
         """Once more."""
         event = webhooks.replay(obj.pk, actor=person(request), reason=data["reason"], now=clock.now())
-        tasks.wake(tasks.process_event, event.pk)
+        wake(tasks.process_event, event.pk)
         return gettext("%(event)s is back in the inbox.") % {"event": event.event_id}
 
 

@@ -6,19 +6,16 @@ A broker that is down makes work late, never lost: the sweeps find every row tha
 from __future__ import annotations
 
 import logging
-from functools import partial
-from typing import Any
 from uuid import UUID
 
 from celery import shared_task
-from django.db import transaction
-from kombu.exceptions import OperationalError
 
 from billing.errors import BillingError
 from billing.payments import receipts, settling, webhooks
 from billing.payments.models import TopUp
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
+from billing.waking import wake
 from config import clock
 
 log = logging.getLogger(__name__)
@@ -69,18 +66,6 @@ def sweep_receipts() -> None:
             receipts.send(order_id, now=clock.now())
         except OSError:
             log.warning("The receipt of top-up %s could not be mailed", order_id, exc_info=True)
-
-
-def wake(task: Any, *arguments: Any) -> None:
-    """Nudge a task after the commit. Nobody waits for a broker that is away, and nothing fails because of it."""
-    transaction.on_commit(partial(_send, task, arguments))
-
-
-def _send(task: Any, arguments: tuple[Any, ...]) -> None:
-    try:
-        task.delay(*arguments)
-    except (OperationalError, OSError) as away:
-        log.warning("The broker did not take %s: %r; the sweep will find the row", task.name, away)
 
 
 def after(order: TopUp) -> TopUp:

@@ -27,6 +27,7 @@ from billing.payments import forms, fx, settling, tasks, timeline, topups, webho
 from billing.payments.models import PaymentEvent, TopUp
 from billing.payments.processor import SignatureInvalid
 from billing.payments.stripe_processor import get_processor, read_event
+from billing.waking import wake
 from config import clock
 
 log = logging.getLogger(__name__)
@@ -250,5 +251,5 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
         log.exception("A webhook could not be kept; the provider will send it again")
         return JsonResponse({"received": False}, status=503, headers={"Retry-After": "30"})
     if kept.state == PaymentEvent.State.RECEIVED:
-        tasks.wake(tasks.process_event, kept.pk)
+        wake(tasks.process_event, kept.pk)
     return JsonResponse({"received": True})

@@ -1,0 +1,73 @@
+"""Plain values back into the catalogue document of 02-domain 2.4: what `documents.py` reads, this writes. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from billing.catalog.documents import ChannelEntry, Document, ModelEntry
+from billing.catalog.plans import PER_TOKEN, PriceSpec, plain
+
+
+def price_body(spec: PriceSpec, effective_from: datetime) -> dict[str, Any]:
+    """One entry of a model's `prices`; nothing that is not told."""
+    body: dict[str, Any] = {
+        "channel": spec.channel,
+        "type": spec.type,
+        "effective_from": effective_from.isoformat().replace("+00:00", "Z"),
+    }
+    if spec.free:
+        body["free"] = True
+    if spec.type == PER_TOKEN:
+        body |= {"input_per_1k": _told(spec.input_per_1k), "output_per_1k": _told(spec.output_per_1k)}
+    else:
+        body["price"] = _told(spec.price)
+    body |= {
+        "multiples": {name: plain(value) for name, value in spec.multiples.items()},
+        "component_per_1k": {name: plain(value) for name, value in spec.component_per_1k.items()},
+        "tiers": [
+            {
+                "above_input_tokens": tier.above_input_tokens,
+                "input_per_1k": plain(tier.input_per_1k),
+                "output_per_1k": plain(tier.output_per_1k),
+                "component_per_1k": {name: plain(value) for name, value in tier.component_per_1k.items()},
+            }
+            for tier in spec.tiers
+        ],
+        "field_multipliers": [
+            {"field": one.field, "equals": one.equals, "multiplier": plain(one.multiplier)}
+            for one in spec.field_multipliers
+        ],
+        "multiplier_cap": _told(spec.multiplier_cap),
+        "additive": spec.additive or None,
+        "second_step": _told(spec.second_step),
+        "min_seconds": _told(spec.min_seconds),
+    }
+    return {name: value for name, value in body.items() if value not in (None, {}, [])}
+
+
+def document_body(document: Document) -> dict[str, Any]:
+    """The whole document as JSON can hold it."""
+    return {
+        "channels": [_channel(entry) for entry in document.channels],
+        "models": [_model(entry) for entry in document.models],
+    }
+
+
+def _channel(entry: ChannelEntry) -> dict[str, Any]:
+    return _fields(entry) | {"discount": plain(entry.discount)}
+
+
+def _model(entry: ModelEntry) -> dict[str, Any]:
+    body = {name: value for name, value in _fields(entry).items() if value is not None}
+    body["prices"] = [price_body(price.spec, price.effective_from) for price in entry.prices]
+    return body
+
+
+def _fields(entry: ChannelEntry | ModelEntry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in entry.__dataclass_fields__}
+
+
+def _told(value: Decimal | None) -> str | None:
+    return None if value is None else plain(value)
