@@ -195,7 +195,14 @@ def test_a_running_rehearsal_looks_again_and_a_finished_one_says_what_it_found()
 
     assert "Refresh" not in found
     text = found.content.decode()
-    for said in ("$2.70", "$5.40", "+$2.70", "+100\N{NO-BREAK SPACE}%", account.name, "Who would newly have been refused"):
+    for said in (
+        "$2.70",
+        "$5.40",
+        "+$2.70",
+        "+100\N{NO-BREAK SPACE}%",
+        account.name,
+        "Who would newly have been refused",
+    ):
         assert said in text, said
 
 
