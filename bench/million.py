@@ -27,7 +27,7 @@ from django.core.management import call_command
 from django.db import connection
 
 ROOT = Path(__file__).resolve().parent.parent
-BATCH = 1000
+BATCH = 250
 PROCESSES = 2
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 GOAL_SECONDS = 60
@@ -81,7 +81,9 @@ def _charge(part: int, count: int) -> None:
     from gateway import traffic
 
     drawn = random.Random(part)
-    accounts = list(Account.objects.order_by("pk").values_list("pk", flat=True))
+    accounts = list(Account.objects.order_by("pk").values_list("pk", flat=True))[
+        part::PROCESSES
+    ]  # nobody waits for another's lock
     book = current_book(fresh=True)
     models = traffic.favourites(book, NOW, count=60)
     made = traffic.calls(book, models, count=count, since=NOW - timedelta(days=29), until=NOW, seed=part)

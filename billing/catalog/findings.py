@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from django.utils.translation import gettext_lazy as _
 
-from billing.catalog.plans import PER_TOKEN, Plan, PriceSpec, compile_plan, plain
+from billing.catalog.plans import KIN, PER_TOKEN, Plan, PriceSpec, compile_plan, plain
 from billing.catalog.usage import INPUT_COMPONENTS
 
 JUMP: Final = Decimal(2)
@@ -50,7 +50,9 @@ def _beside(plan: Plan, before: Plan) -> list[Any]:
         now, was = rate.cost, before.base.rates[item].cost
         base = "input" if item in INPUT_COMPONENTS else "output"
         follows = item not in ("input", "output") and now == plan.base.rates[base].cost
-        if not follows:
+        kin = KIN.get(item)
+        named = item in spec.multiples or item in spec.component_per_1k
+        if not follows and (kin is None or named):
             found += _jump(item, was * 1000, now * 1000)
     return found
 

@@ -81,7 +81,7 @@ class PriceForm(ReasonForm):
         label=_("Field multipliers"),
         required=False,
         max_length=4000,
-        widget=_lines(2),
+        widget=_lines(4),
         help_text=_("One a line: “header:x-priority = true × 1.8”."),
     )
     multiplier_cap = forms.DecimalField(

@@ -15,7 +15,7 @@ CREATE OR REPLACE FUNCTION mh_authorize(
 ) RETURNS TABLE (
   ord integer, outcome text, id uuid, status text, funding text, held numeric, held_flows numeric, expires_at timestamptz, trace_id text,
   available numeric
-) LANGUAGE plpgsql SET lock_timeout = '5s' SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+) LANGUAGE plpgsql SET lock_timeout = '5s' SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
   item record;

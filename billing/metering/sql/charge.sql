@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION mh_charge(
   p_fingerprints text[], p_traces text[], p_authorized timestamptz[], p_sheets jsonb[]
 ) RETURNS TABLE (
   ord integer, outcome text, id uuid, charge numeric, list_price numeric, flows numeric, funding text, balance numeric, late boolean
-) LANGUAGE plpgsql SET lock_timeout = '5s' SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+) LANGUAGE plpgsql SET lock_timeout = '5s' SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
   n integer := coalesce(array_length(p_ids, 1), 0);

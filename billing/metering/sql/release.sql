@@ -1,7 +1,7 @@
 -- Release many holds at once without a charge: p_status is `voided` (asked for) or `expired` (by the sweep, only what is due).
 -- Repeats are harmless. Rows out, in the order given.
 CREATE OR REPLACE FUNCTION mh_release(p_now timestamptz, p_status text, p_ids uuid[], p_accounts uuid[], p_reasons text[])
-RETURNS TABLE (ord integer, outcome text, status text) LANGUAGE plpgsql SET lock_timeout = '5s' SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+RETURNS TABLE (ord integer, outcome text, status text) LANGUAGE plpgsql SET lock_timeout = '5s' SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
   r_outcome text[];
