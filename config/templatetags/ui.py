@@ -228,8 +228,10 @@ def when(value: datetime | date | None, style: str = "short") -> str:
 
 # --- States -------------------------------------------------------------------------------------------------------
 _TONES = {
-    "green": "succeeded paid active credited captured posted verified charged completed resolved enabled settled ok done published",
-    "azure": "processing pending running open authorized submitted requested queued new reserved approved balance proposed",
+    "green": "succeeded paid active credited captured posted verified charged completed resolved enabled settled ok "
+    "done published",
+    "azure": "processing pending running open authorized submitted requested queued new reserved approved balance "
+    "proposed",
     "yellow": "past_due expiring duplicate waiting held attention overdue requires_action unverified quarantined",
     "red": "failed declined disabled denied rejected suspended disputed revoked error lost",
     "primary": "subscription flows payg",
