@@ -29,6 +29,13 @@ from config.templatetags import ui
 
 State = PriceDraft.State
 SHOWN = 100
+WORDS = {
+    "new": _("new"),
+    "changed": _("changed"),
+    "price": _("price"),
+    "model": _("model"),
+    "channel": _("channel"),
+}
 
 
 def editable(draft: PriceDraft) -> bool:
@@ -277,7 +284,7 @@ class PriceDraftAdmin(BillingDesk):
 # --- Panels -------------------------------------------------------------------------------------------------------
 def _changes_panel(draft: PriceDraft) -> Panel:
     title = _("What was published") if draft.state == State.PUBLISHED else _("What it would change")
-    rows = [tuple(part.strip() for part in _columns(line)) for line in draft.changes[:SHOWN]]
+    rows: list[tuple[Any, ...]] = [_columns(line) for line in draft.changes[:SHOWN]]
     return Panel(
         title,
         (_("change"), _("kind"), _("what"), _("from what to what")),
@@ -292,9 +299,9 @@ def _changes_panel(draft: PriceDraft) -> Panel:
 
 def _columns(line: str) -> tuple[str, str, str, str]:
     """A line of the diff in its columns (`importing.Change`)."""
-    kind, what, rest = line[:8], line[9:17], line[18:]
+    kind, what, rest = line[:8].strip(), line[9:17].strip(), line[18:]
     key, _gap, detail = rest.partition("  ")
-    return kind, what, key, detail
+    return str(WORDS.get(kind, kind)), str(WORDS.get(what, what)), key, detail
 
 
 def _findings_panel(draft: PriceDraft) -> Panel:
