@@ -193,7 +193,7 @@ _ACCOUNTS = f"""
 # What was left after a call: the balance after its entry, and what the entry's later calls cost.
 _CALLS = f"""
   SELECT u.account_id, u.model_id, u.channel_id, u.price_version_id, CASE WHEN {_TOUCHED} THEN u.usage::text END, u.fields::text,
-         u.channel_discount, u.user_discount, u.funding, u.list_price, u.charge, u.authorized_at,
+         u.channel_discount, u.user_discount, u.funding, u.list_price, u.charge, u.authorized_at::text,
          e.balance_after - e.delta - u.charge_from - u.charge + w.credit_limit
   FROM billing_usagerecord u JOIN billing_wallet w ON w.account_id = u.account_id
   LEFT JOIN billing_journalentry e ON e.id = u.entry_id AND e.account_id = u.account_id

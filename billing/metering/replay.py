@@ -75,7 +75,8 @@ class Outcome:
 
 def replay(rows: Iterable[tuple[Any, ...]], tariff: Tariff, plans: Mapping[int, Plan], outcome: Outcome) -> None:
     """Add calls to the outcome. Rows: account, model, channel, price version, usage and fields as JSON text (None: the
-    call's price does not change), channel discount, user discount, funding, list price, charge, time, what was left.
+    call's price does not change), channel discount, user discount, funding, list price, charge, time as text (few are
+    read), what was left.
 
     `plans` are the versions that rated the calls, for models whose channel alone changes. An account's rows come in the
     order in which they were charged.
@@ -115,7 +116,7 @@ def replay(rows: Iterable[tuple[Any, ...]], tariff: Tariff, plans: Mapping[int, 
         if left is not None and funding != SUBSCRIPTION and _newly_refused(left + charge, charge, mine.more, now):
             mine.refused += 1
             mine.refused_charge += now
-            mine.refused_since = mine.refused_since or at
+            mine.refused_since = mine.refused_since or datetime.fromisoformat(at)
             mine.more -= charge
         else:
             mine.more += now - charge
