@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
+
 from accounts import api_keys, onboarding
 from accounts.models import Account, ApiKey, User
 from billing.books import credits
@@ -92,20 +94,21 @@ def price(
     where, _ = Channel.objects.get_or_create(code=channel)
     if "type" not in terms:
         terms = {"type": "per_token", "input_per_1k": Decimal(1), "output_per_1k": Decimal(2)} | terms
-    version = PriceVersion.objects.create(
-        model=model,
-        channel=where,
-        number=PriceVersion.objects.filter(model=model, channel=where).count() + 1,
-        effective_from=at,
-        created_at=at,
-        **terms,
-    )
-    for name, how in (components or {}).items():
-        PriceComponent.objects.create(version=version, component=name, **how)
-    for tier in tiers or []:
-        PriceTier.objects.create(version=version, **tier)
-    for field, equals, multiplier in multipliers or []:
-        FieldMultiplier.objects.create(version=version, field=field, equals=equals, multiplier=Decimal(multiplier))
+    with transaction.atomic():  # a version is sealed when the transaction that wrote it ends
+        version = PriceVersion.objects.create(
+            model=model,
+            channel=where,
+            number=PriceVersion.objects.filter(model=model, channel=where).count() + 1,
+            effective_from=at,
+            created_at=at,
+            **terms,
+        )
+        for name, how in (components or {}).items():
+            PriceComponent.objects.create(version=version, component=name, **how)
+        for tier in tiers or []:
+            PriceTier.objects.create(version=version, **tier)
+        for field, equals, multiplier in multipliers or []:
+            FieldMultiplier.objects.create(version=version, field=field, equals=equals, multiplier=Decimal(multiplier))
     CatalogState.objects.filter(id=1).update(revision=1 + CatalogState.objects.get(id=1).revision)
     book.forget()
     return version

@@ -16,7 +16,7 @@ BEFORE = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0009_conflict_with_usage")]
+    dependencies = [("billing", "0010_sealed_versions")]
 
     operations = [
         migrations.AddField(
