@@ -46,11 +46,16 @@ def test_parts_join_in_the_transaction_that_writes_the_version_savepoints_includ
 @pytest.mark.django_db(transaction=True)
 def test_one_sealed_version_refuses_the_whole_statement() -> None:
     old = factories.price()
-    with pytest.raises(DatabaseError, match=f"price version {old.pk} is published"), transaction.atomic():
-        new = factories.price("test/other")
-        PriceComponent.objects.bulk_create(
-            PriceComponent(version=version, component="cache", multiple=Decimal(1)) for version in (new, old)
-        )
+
+    def add() -> None:
+        with transaction.atomic():
+            new = factories.price("test/other")
+            PriceComponent.objects.bulk_create(
+                PriceComponent(version=version, component="cache", multiple=Decimal(1)) for version in (new, old)
+            )
+
+    with pytest.raises(DatabaseError, match=f"price version {old.pk} is published"):
+        add()
     assert PriceVersion.objects.count() == 1
     assert not PriceComponent.objects.exists()
 
