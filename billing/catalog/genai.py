@@ -12,6 +12,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from billing.catalog.documents import PRICE_PLACES
+from billing.catalog.plans import places_of
 from billing.catalog.rating import plain
 from billing.catalog.sources import MULTIPLE_PLACES, token_price
 
@@ -115,6 +117,8 @@ def convert(found: Found, *, on: date | None = None, channel: str = "default") -
     tables = _tables({key: told[key] for key in told if key in ITEM})
     if not any(tables[0][1].values()):
         return Converted(None, [*ignored, "a price of zero"])
+    if any(places_of(amount) > PRICE_PLACES for _above, table in tables for amount in table.values()):
+        return Converted(None, [*ignored, "a price finer than we keep"])
     price = token_price(tables, channel=channel)
     multipliers = _service_tiers(model, told, on)
     if multipliers:

@@ -99,6 +99,10 @@ def convert(entry: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
     """(price entry, what was ignored), or (None, [why])."""
     costs = {key: value for key, value in entry.items() if "cost" in key and _number(value)}
     mode = str(entry.get("mode"))
+    if steps := _tiered(entry):
+        if any(places_of(price) > PRICE_PLACES for _above, table in steps for price in table.values()):
+            return None, ["a price finer than we keep"]
+        return token_price(steps), _ignored(costs, set())
     if not costs.get("input_cost_per_token") and not costs.get("output_cost_per_token"):
         for key, type in UNIT_PRICES.get(mode, ()):
             if costs.get(key):
@@ -128,6 +132,26 @@ def convert(entry: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
     entry_body = token_price(ordered)
     multipliers = _service_tiers(costs, used)
     return entry_body | ({"field_multipliers": multipliers} if multipliers else {}), _ignored(costs, used)
+
+
+def _tiered(entry: dict[str, Any]) -> list[tuple[int, dict[str, Decimal]]]:
+    """`tiered_pricing`: a list of prices, each for inputs longer than where its range begins; per 1K tokens."""
+    tiers = entry.get("tiered_pricing")
+    if not isinstance(tiers, list):
+        return []
+    steps: list[tuple[int, dict[str, Decimal]]] = []
+    for tier in tiers:
+        span = tier.get("range") if isinstance(tier, dict) else None
+        if not isinstance(span, list) or not span or not _number(span[0]) or "input_cost_per_token" not in tier:
+            return []
+        table = {item: Decimal(tier[key]).scaleb(3) for key, item in ITEMS.items() if _number(tier.get(key))}
+        steps.append((int(span[0]), table))
+    steps.sort(key=lambda step: step[0])
+    named = set.intersection(*(set(table) for _above, table in steps)) if steps else set()
+    return [
+        (above if place else -1, {item: price for item, price in table.items() if item in named})
+        for place, (above, table) in enumerate(steps)
+    ]
 
 
 def _service_tiers(costs: dict[str, Any], used: set[str]) -> list[dict[str, str]]:
