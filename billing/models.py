@@ -10,6 +10,7 @@ from billing.catalog.models import (
     PriceTier,
     PriceVersion,
 )
+from billing.catalog.models_flows import FlowFactor, FlowRate
 from billing.metering.models import Authorization, RollupState, UsageRecord, UsageRollup
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
 
@@ -20,6 +21,8 @@ __all__ = [
     "CreditGrant",
     "CreditProposal",
     "FieldMultiplier",
+    "FlowFactor",
+    "FlowRate",
     "FxQuote",
     "FxRate",
     "JournalEntry",

@@ -48,6 +48,7 @@ PUBLIC: dict[str, str] = {
     "catalog:model": "one model of the price list",
     "payments:stripe-webhook": "proves itself by signature",
     "api-models": "the price list",
+    "api-flow-rate": "the Flow rate is published",
     "api-quotes": "the calculator",
     "api-schema": "the documentation",
     "api-docs": "the documentation",

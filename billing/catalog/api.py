@@ -21,6 +21,7 @@ from accounts.authentication import (
 )
 from accounts.models import Account
 from billing.catalog.book import Book, ModelCard, Price, current_book
+from billing.catalog.flow_terms import EVERY_PLAN, PLANS
 from billing.catalog.models import Model
 from billing.catalog.rating import PRICE_TYPES, plain, rate
 from billing.catalog.reading import fields_of, usage_of
@@ -225,6 +226,9 @@ class QuoteInput(serializers.Serializer[Any]):
         help_text="`openai.chat`, `openai.responses`, `anthropic.messages`, `gemini.generate` or `litellm`.",
     )  # fmt: skip
     account = serializers.UUIDField(required=False, allow_null=True, help_text="Whose discount counts; absent: none.")
+    plan = serializers.ChoiceField(
+        choices=list(PLANS), required=False, allow_null=True, help_text="Whose factor of the model `flows` counts with."
+    )
 
     def get_fields(self) -> dict[str, Any]:
         """`fields` is a word of the serializer's own, so the field is made here."""
@@ -261,13 +265,15 @@ class Quotes(PublicView):
         operation_id="quotes_create", summary="Price a call without making it", request=QuoteInput,
         responses=SheetOutput, examples=[_QUOTE, _PROVIDER], tags=["Prices"],
         description="Public, and charges nothing. The gateway, the portal's calculator and the rating of real calls "
-        "use the same function. `account` may be named by a gateway, or by a credential of that account.",
+        "use the same function. `account` may be named by a gateway, or by a credential of that account. `flows`: what "
+        "the call would cost a subscription, at the standard Flow rate.",
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """The full sheet."""
         told, now = self.body(QuoteInput), clock.now()
         account = self._whose(told.get("account"))
-        priced = current_book().priced(told["model"], told.get("channel"), now)
+        book = current_book()
+        priced = book.priced(told["model"], told.get("channel"), now)
         sheet = rate(
             priced.plan,
             usage_of(told),
@@ -275,7 +281,8 @@ class Quotes(PublicView):
             user_discount=user_discount(account),
             fields=fields_of(told),
         )
-        return Response(SheetOutput(sheet.as_dict()).data)
+        cost = book.flow_terms.cost(sheet, plan=told.get("plan") or EVERY_PLAN, now=now)
+        return Response(SheetOutput(sheet.as_dict(flows=cost)).data)
 
     def _whose(self, account_id: UUID | None) -> Account | None:
         """The account whose discount counts; one that the caller may not name does not exist."""
