@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import BenefitLevel
 from billing.catalog.book import Book, ModelCard, Price
+from billing.catalog.comparing import same_call
 from billing.catalog.plans import Plan
 from billing.catalog.rating import Sheet, parse_usage, rate
 from billing.errors import BillingError
@@ -84,22 +85,14 @@ def of_flows(sheet: Sheet) -> list[WhatIf]:
 
 
 def peers_of(sheet: Sheet, card: ModelCard, book: Book, *, fields: Fields, at: datetime) -> list[Peer]:
-    """The same usage on every other model of the kind that is priced the same way on this channel, and can hold it."""
-    spec, tokens, found = sheet.plan.spec, sheet.usage.total_tokens, []
-    for other in book.models.values():
-        if other.kind != card.kind or other.slug == card.slug or not other.active or other.coming_soon:
-            continue
-        if other.context_window is not None and tokens > other.context_window:
-            continue
-        price = book.current(other.slug, spec.channel, at)
-        if price is None or price.plan.spec.type != spec.type or price.plan.spec.free:
-            continue
-        try:
-            again = rate(price.plan, sheet.usage, fields=fields)
-        except BillingError:
-            continue
-        found.append(Peer(other.slug, other.name, other.vendor, again.list_price))
-    return found
+    """The same call on every other model that could have made it; free ones are no measure of a price."""
+    spec = sheet.plan.spec
+    found = same_call(book, sheet.usage, kind=card.kind, type=spec.type, channel=spec.channel, fields=fields, now=at)
+    return [
+        Peer(other.slug, other.name, other.vendor, again.list_price)
+        for other, again in found
+        if other.slug != card.slug and not again.plan.spec.free
+    ]
 
 
 def _otherwise(
