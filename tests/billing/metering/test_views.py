@@ -350,6 +350,16 @@ def test_the_reasons_stand_under_the_calculation_and_a_miss_looks_at_the_calls_a
     assert "none of the 5,000 input tokens were read from the cache" in page
 
 
+def test_a_call_that_flows_paid_says_what_the_balance_would_have_paid(now):
+    account, version = factories.funded("10"), factories.price()
+    record = record_of(call(account, version, at=now, user_discount="0.9", input_tokens=1_000))
+    record.funding, record.charge, record.flows = "subscription", Decimal(0), Decimal("39.6")
+    explained = sheet.explain(record, sheet_book())
+    [one] = explained.what_if
+    assert (one.code, one.charge, one.share) == ("from_balance", Decimal("0.9"), None)
+    assert explained.equal is True
+
+
 def test_a_free_call_says_that_it_is_free(now):
     account = factories.funded("10")
     version = factories.price(free=True, input_per_1k=Decimal(0), output_per_1k=Decimal(0), type="per_token")
