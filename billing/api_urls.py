@@ -2,6 +2,7 @@ from django.urls import path
 
 from billing.books import api as books
 from billing.catalog import api as catalog
+from billing.catalog import flow_api
 from billing.metering import api as metering
 
 urlpatterns = [
@@ -11,5 +12,6 @@ urlpatterns = [
     path("usage/summary", metering.UsageSummary.as_view(), name="api-usage-summary"),
     path("usage/<uuid:record_id>", metering.UsageDetail.as_view(), name="api-usage-record"),
     path("models", catalog.Models.as_view(), name="api-models"),
+    path("flow-rate", flow_api.FlowRate.as_view(), name="api-flow-rate"),
     path("quotes", catalog.Quotes.as_view(), name="api-quotes"),
 ]

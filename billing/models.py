@@ -11,6 +11,7 @@ from billing.catalog.models import (
     PriceVersion,
 )
 from billing.catalog.models_drafts import PriceDraft
+from billing.catalog.models_flows import FlowFactor, FlowRate
 from billing.metering.models import Authorization, RollupState, UsageRecord, UsageRollup
 from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, RehearsedAccount, RehearsedModel
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
@@ -22,6 +23,8 @@ __all__ = [
     "CreditGrant",
     "CreditProposal",
     "FieldMultiplier",
+    "FlowFactor",
+    "FlowRate",
     "FxQuote",
     "FxRate",
     "JournalEntry",

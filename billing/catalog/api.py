@@ -21,15 +21,19 @@ from accounts.authentication import (
 )
 from accounts.models import Account
 from billing.catalog.book import Book, ModelCard, Price, current_book
+from billing.catalog.flow_terms import EVERY_PLAN, PLANS
 from billing.catalog.models import Model
+from billing.catalog.plans import Prices
 from billing.catalog.rating import PRICE_TYPES, plain, rate
 from billing.catalog.reading import fields_of, usage_of
 from billing.catalog.sheets import SheetOutput
+from billing.catalog.usage import ITEMS
 from billing.money import EXACT
 from config import clock
 from config.api import LARGEST_PAGE, ApiView, Keyset, ListQuery, UtcField, page_of
 
 ONE = Decimal(1)
+THOUSAND = Decimal(1000)
 
 
 # --- Models --------------------------------------------------------------------------------------------------------
@@ -42,7 +46,17 @@ class ModelQuery(ListQuery):
     vendor = serializers.CharField(required=False, max_length=60)
     kind = serializers.ChoiceField(choices=Model.Kind.choices, required=False)
     channel = serializers.CharField(required=False, max_length=60, help_text="Only prices of this channel.")
+    type = serializers.ChoiceField(choices=list(PRICE_TYPES), required=False, help_text="Only prices of this type.")
+    q = serializers.CharField(required=False, max_length=80, help_text="Words of the name, the slug or the vendor.")
     priced = serializers.BooleanField(required=False, help_text="`true`: only models that can be called now.")
+
+
+def _items(what: str) -> serializers.DictField:
+    return serializers.DictField(
+        child=serializers.CharField(),
+        help_text=f"{what}, USD per 1K: plain input and output, cache, audio, image and reasoning tokens, as calls are "
+        "billed. Empty for prices by the unit.",
+    )
 
 
 class UnitsOutput(serializers.Serializer[Any]):
@@ -60,6 +74,8 @@ class TierOutput(serializers.Serializer[Any]):
     input_per_1k = serializers.CharField()
     output_per_1k = serializers.CharField()
     component_per_1k = serializers.DictField(child=serializers.CharField())
+    per_1k = _items("Every item of this tier in full")
+    yours_per_1k = _items("The same after both discounts")
 
 
 class FieldMultiplierOutput(serializers.Serializer[Any]):
@@ -79,6 +95,8 @@ class PriceOutput(UnitsOutput):
     free = serializers.BooleanField()
     multiples = serializers.DictField(child=serializers.CharField(), help_text="Multiples of the base price.")
     component_per_1k = serializers.DictField(child=serializers.CharField(), help_text="Special tokens' own prices.")
+    per_1k = _items("Every item in full")
+    yours_per_1k = _items("The same after both discounts")
     tiers = TierOutput(many=True)
     field_multipliers = FieldMultiplierOutput(many=True)
     multiplier_cap = serializers.CharField(allow_null=True)
@@ -132,7 +150,8 @@ class Models(PublicView):
         prices: dict[str, list[Price]] = {}
         for price in book.prices(now):
             channel = price.plan.spec.channel
-            if book.channels[channel].active and query.get("channel", channel) == channel:
+            told = (query.get("channel", channel), query.get("type", price.plan.spec.type))
+            if book.channels[channel].active and told == (channel, price.plan.spec.type):
                 prices.setdefault(price.plan.spec.model, []).append(price)
         after = self.keyset.values(query["cursor"])[0] if "cursor" in query else ""
         slugs = [slug for slug, card in sorted(book.models.items()) if slug > after and _matches(card, query, prices)]
@@ -148,6 +167,8 @@ def _matches(card: ModelCard, query: dict[str, Any], prices: dict[str, list[Pric
         and query.get("vendor", card.vendor) == card.vendor
         and query.get("kind", card.kind) == card.kind
         and query.get("priced", card.slug in prices) == (card.slug in prices)
+        and ("type" not in query or card.slug in prices)
+        and all(word in f"{card.name} {card.slug} {card.vendor}".lower() for word in query.get("q", "").lower().split())
     )
 
 
@@ -170,12 +191,14 @@ def _price(book: Book, price: Price, discount: Decimal) -> dict[str, Any]:
         "free": spec.free,
         "multiples": {name: plain(value) for name, value in spec.multiples.items()},
         "component_per_1k": {name: plain(value) for name, value in spec.component_per_1k.items()},
+        **_resolved(price.plan.base, factor),
         "tiers": [
             {
                 "above_input_tokens": tier.above_input_tokens,
                 "input_per_1k": plain(tier.input_per_1k),
                 "output_per_1k": plain(tier.output_per_1k),
                 "component_per_1k": {name: plain(value) for name, value in tier.component_per_1k.items()},
+                **_resolved(price.plan.prices_at(tier.above_input_tokens + 1), factor),
             }
             for tier in spec.tiers
         ],
@@ -193,6 +216,17 @@ def _price(book: Book, price: Price, discount: Decimal) -> dict[str, Any]:
         "yours": {
             name: _plain(value if value is None else EXACT.multiply(value, factor)) for name, value in units.items()
         },
+    }
+
+
+def _resolved(prices: Prices | None, factor: Decimal) -> dict[str, dict[str, str]]:
+    """What a thousand of each item cost, multiples multiplied out: the list's and the reader's."""
+    if prices is None:
+        return {"per_1k": {}, "yours_per_1k": {}}
+    listed = {name: EXACT.multiply(prices.rates[name].cost, THOUSAND) for name in ITEMS}
+    return {
+        "per_1k": {name: plain(value) for name, value in listed.items()},
+        "yours_per_1k": {name: plain(EXACT.multiply(value, factor)) for name, value in listed.items()},
     }
 
 
@@ -225,6 +259,9 @@ class QuoteInput(serializers.Serializer[Any]):
         help_text="`openai.chat`, `openai.responses`, `anthropic.messages`, `gemini.generate` or `litellm`.",
     )  # fmt: skip
     account = serializers.UUIDField(required=False, allow_null=True, help_text="Whose discount counts; absent: none.")
+    plan = serializers.ChoiceField(
+        choices=list(PLANS), required=False, allow_null=True, help_text="Whose factor of the model `flows` counts with."
+    )
 
     def get_fields(self) -> dict[str, Any]:
         """`fields` is a word of the serializer's own, so the field is made here."""
@@ -261,13 +298,15 @@ class Quotes(PublicView):
         operation_id="quotes_create", summary="Price a call without making it", request=QuoteInput,
         responses=SheetOutput, examples=[_QUOTE, _PROVIDER], tags=["Prices"],
         description="Public, and charges nothing. The gateway, the portal's calculator and the rating of real calls "
-        "use the same function. `account` may be named by a gateway, or by a credential of that account.",
+        "use the same function. `account` may be named by a gateway, or by a credential of that account. `flows`: what "
+        "the call would cost a subscription, at the standard Flow rate.",
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """The full sheet."""
         told, now = self.body(QuoteInput), clock.now()
         account = self._whose(told.get("account"))
-        priced = current_book().priced(told["model"], told.get("channel"), now)
+        book = current_book()
+        priced = book.priced(told["model"], told.get("channel"), now)
         sheet = rate(
             priced.plan,
             usage_of(told),
@@ -275,7 +314,8 @@ class Quotes(PublicView):
             user_discount=user_discount(account),
             fields=fields_of(told),
         )
-        return Response(SheetOutput(sheet.as_dict()).data)
+        cost = book.flow_terms.cost(sheet, plan=told.get("plan") or EVERY_PLAN, now=now)
+        return Response(SheetOutput(sheet.as_dict(flows=cost)).data)
 
     def _whose(self, account_id: UUID | None) -> Account | None:
         """The account whose discount counts; one that the caller may not name does not exist."""

@@ -17,7 +17,9 @@ from typing import Final
 
 from django.db import connection
 
+from billing.catalog.flow_terms import FactorTerm, FlowTerm, FlowTerms
 from billing.catalog.models import CatalogState, Channel, Model, PriceVersion
+from billing.catalog.models_flows import FlowFactor, FlowRate
 from billing.catalog.plans import FieldMultiplierSpec, Plan, PriceSpec, TierSpec, compile_plan
 from billing.errors import InvalidPrice, ModelUnpriced, UnknownChannel, UnknownModel
 
@@ -82,9 +84,16 @@ class Book:
     """An immutable snapshot of the catalogue."""
 
     def __init__(
-        self, *, marker: Marker, models: Iterable[ModelCard], channels: Iterable[ChannelCard], prices: Iterable[Price]
+        self,
+        *,
+        marker: Marker,
+        models: Iterable[ModelCard],
+        channels: Iterable[ChannelCard],
+        prices: Iterable[Price],
+        flow_terms: FlowTerms | None = None,
     ) -> None:
         self.marker = marker
+        self.flow_terms = flow_terms or FlowTerms()
         self.models = {model.slug: model for model in models}
         self.channels = {channel.code: channel for channel in channels}
         self._by_version: dict[int, Price] = {}
@@ -135,6 +144,14 @@ class Book:
     def history(self, slug: str, channel: str) -> list[Price]:
         """Newest first."""
         return list(self._timeline.get((slug, channel), ()))
+
+    def flow_rate(self, flow_class: str, now: datetime) -> FlowTerm | None:
+        """What a dollar of list price is in Flows for this class (C16); None where the class has no rate."""
+        return self.flow_terms.rate(flow_class, now)
+
+    def flow_factor(self, plan: str, slug: str, now: datetime) -> Decimal:
+        """What a model's Flows are multiplied by on a plan (C16); 1 unless a row says otherwise."""
+        return self.flow_terms.factor(plan, slug, now)
 
 
 # --- the process's book ----------------------------------------------------------------------------------------------
@@ -188,6 +205,7 @@ def load_book() -> Book:
             for channel in Channel.objects.all()
         ],
         prices=_prices(),
+        flow_terms=_flow_terms(),
     )
 
 
@@ -250,6 +268,17 @@ def _prices() -> list[Price]:
             )
         )
     return prices
+
+
+def _flow_terms() -> FlowTerms:
+    rates, factors = FlowRate.objects.all(), FlowFactor.objects.select_related("model")
+    return FlowTerms(
+        [
+            FlowTerm(row.flow_class, row.flows_per_usd, row.call_overhead_flows, row.effective_from, row.note)
+            for row in rates
+        ],
+        [FactorTerm(row.plan, row.model.slug, row.factor, row.effective_from) for row in factors],
+    )
 
 
 def _marker() -> Marker:

@@ -13,7 +13,7 @@ from django.utils.translation import pgettext_lazy
 from billing.catalog.layout import ITEM_LABELS, Layout, lay_out
 from billing.catalog.plans import PER_IMAGE, PER_MEGAPIXEL, PER_REQUEST, PER_SECOND, Plan
 from billing.catalog.pricelist import Offer, priced_apart
-from billing.catalog.rating import rate
+from billing.catalog.rating import Sheet, rate
 from billing.catalog.usage import COMPONENTS, parse_usage
 from billing.errors import BillingError
 
@@ -58,6 +58,7 @@ class Calculation:
     layout: Layout | None
     problem: str
     version: int
+    sheet: Sheet | None = None
 
 
 def calculate(offer: Offer, user_discount: Decimal, params: Mapping[str, str]) -> Calculation:
@@ -87,7 +88,7 @@ def calculate(offer: Offer, user_discount: Decimal, params: Mapping[str, str]) -
         )
     except BillingError as refusal:
         return Calculation(quantities, choices, None, _readable(refusal, quantities), offer.price.number)
-    return Calculation(quantities, choices, lay_out(sheet), "", offer.price.number)
+    return Calculation(quantities, choices, lay_out(sheet), "", offer.price.number, sheet)
 
 
 def _fields(plan: Plan) -> list[tuple[str, Any, str, Any]]:

@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 
 from django.utils.translation import gettext_lazy as _
 
+from billing.catalog.flow_documents import FactorEntry, RateEntry, read_factor, read_rate
 from billing.catalog.plans import PRICE_TYPES, FieldMultiplierSpec, PriceSpec, TierSpec, compile_plan, places_of
 from billing.errors import InvalidCatalog, InvalidPrice
 from billing.money import parse_decimal
@@ -65,6 +66,8 @@ class Document:
     source: str = ""
     notes: tuple[str, ...] = ()
     only_prices: bool = False  # a price source: it adds models, but what we say of those we have stays
+    flow_rates: tuple[RateEntry, ...] = ()
+    flow_factors: tuple[FactorEntry, ...] = ()
 
 
 def read_json(text: str | bytes, *, source: str = "") -> Document:
@@ -87,13 +90,21 @@ def parse_json(text: str | bytes) -> Any:
 def read_document(
     body: object, *, source: str = "", notes: tuple[str, ...] = (), only_prices: bool = False
 ) -> Document:
-    top = _Node(body, "file").object({"channels", "models"})
+    top = _Node(body, "file").object({"channels", "models", "flow_rates", "flow_factors"})
     channels = tuple(_channel(entry) for entry in top.get("channels").list())
     codes = [entry.code for entry in channels]
     _once(codes, "channels")
     models = tuple(_model(entry) for entry in top.get("models").list())
     _once([entry.slug for entry in models], "models")
-    return Document(channels=channels, models=models, source=source, notes=notes, only_prices=only_prices)
+    return Document(
+        channels=channels,
+        models=models,
+        source=source,
+        notes=notes,
+        only_prices=only_prices,
+        flow_rates=tuple(read_rate(entry) for entry in top.get("flow_rates").list()),
+        flow_factors=tuple(read_factor(entry) for entry in top.get("flow_factors").list()),
+    )
 
 
 # --- entries ---------------------------------------------------------------------------------------------------------

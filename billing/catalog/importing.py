@@ -20,6 +20,7 @@ from accounts.models import User
 from billing.catalog import genai, litellm_file
 from billing.catalog.book import spec_of
 from billing.catalog.documents import ChannelEntry, Document, PriceEntry, read_document, read_json
+from billing.catalog.flow_importing import put_factors, put_rates
 from billing.catalog.models import (
     CatalogState,
     Channel,
@@ -42,7 +43,7 @@ class Change:
     """One line of the diff."""
 
     kind: str  # new, changed, gone
-    what: str  # channel, model, price
+    what: str  # channel, model, price, flow rate, flow factor
     key: str
     detail: str = ""
 
@@ -135,6 +136,8 @@ def import_catalog(
                 for price in _pending(prices, timeline, now):
                     _put_price(models[entry.slug], channels[code], price, timeline, document.source, diff, now)
         _write(timelines)
+        put_rates(document.flow_rates, diff, now)
+        put_factors(document.flow_factors, models, diff, now)
         _list_gone(document, timelines, diff, now)
         if diff.written:
             state.revision += 1

@@ -16,12 +16,13 @@ from django.utils.translation import gettext_lazy as _
 from billing.catalog.book import DEFAULT_CHANNEL, Book, ChannelCard, ModelCard, Price
 from billing.catalog.layout import ITEM_LABELS
 from billing.catalog.models import Model, PriceVersion
-from billing.catalog.plans import ONE, PER_TOKEN, Plan, Prices
-from billing.catalog.usage import COMPONENTS, INPUT_COMPONENTS
+from billing.catalog.plans import ONE, PER_TOKEN, Plan, Prices, plain
+from billing.catalog.usage import COMPONENTS, INPUT_COMPONENTS, ITEMS
 from billing.money import EXACT
 
 MILLION: Final = Decimal(1_000_000)
 THOUSAND: Final = Decimal(1_000)
+NOTHING: Final = Decimal(0)
 PER: Final[Mapping[str, Decimal]] = {"1m": MILLION, "1k": THOUSAND}
 TYPES: Final = dict(PriceVersion.Type.choices)
 KINDS: Final = dict(Model.Kind.choices)
@@ -81,6 +82,7 @@ class Line:
     output: Cell | None
     cache_read: Cell | None
     cache_write: Cell | None
+    cache_write_1h: Cell | None
     long_context: int | None
     free: bool
 
@@ -93,16 +95,43 @@ def entries(book: Book, now: datetime, user_discount: Decimal) -> list[Entry]:
         if channel.active:
             factor = EXACT.multiply(channel.discount, user_discount)
             offers.setdefault(price.plan.spec.model, []).append(Offer(channel, price, factor))
-    for found in offers.values():
-        found.sort(key=lambda offer: (offer.channel.code != DEFAULT_CHANNEL, offer.channel.code))
     cards = sorted((card for card in book.models.values() if card.active), key=lambda card: (card.vendor, card.name))
-    return [Entry(card, KINDS.get(card.kind, card.kind), offers.get(card.slug, [])) for card in cards]
+    return [_entry(card, offers.get(card.slug, [])) for card in cards]
+
+
+def entry_of(book: Book, slug: str, now: datetime, user_discount: Decimal) -> Entry | None:
+    """One model's line, without the others'; None when there is no such model."""
+    card = book.models.get(slug)
+    if card is None or not card.active:
+        return None
+    prices = ((channel, book.current(slug, channel.code, now)) for channel in book.channels.values() if channel.active)
+    return _entry(
+        card,
+        [
+            Offer(channel, price, EXACT.multiply(channel.discount, user_discount))
+            for channel, price in prices
+            if price is not None
+        ],
+    )
+
+
+def _entry(card: ModelCard, offers: list[Offer]) -> Entry:
+    offers.sort(key=lambda offer: (offer.channel.code != DEFAULT_CHANNEL, offer.channel.code))
+    return Entry(card, KINDS.get(card.kind, card.kind), offers)
 
 
 def chosen(
-    found: Iterable[Entry], *, text: str = "", vendor: str = "", kind: str = "", priced: bool = False
+    found: Iterable[Entry],
+    *,
+    text: str = "",
+    vendor: str = "",
+    kind: str = "",
+    type: str = "",
+    discounted: bool = False,
+    priced: bool = False,
 ) -> list[Entry]:
-    """The entries that a reader asked for: every word in the name, the slug or the vendor."""
+    """The entries that a reader asked for: every word in the name, the slug or the vendor; `discounted`: some channel
+    sells it for less than the list price."""
     words = text.lower().split()
     return [
         entry
@@ -110,20 +139,48 @@ def chosen(
         if (not vendor or entry.model.vendor == vendor)
         and (not kind or entry.model.kind == kind)
         and (not priced or entry.offers)
-        and all(word in f"{entry.model.name} {entry.model.slug}".lower() for word in words)
+        and (not type or any(offer.plan.spec.type == type for offer in entry.offers))
+        and (not discounted or any(offer.channel.discount < 1 for offer in entry.offers))
+        and all(word in f"{entry.model.name} {entry.model.slug} {entry.model.vendor}".lower() for word in words)
     ]
+
+
+SORTS: Final[Mapping[str, tuple[str, bool]]] = {
+    "input": ("input", False),
+    "-input": ("input", True),
+    "output": ("output", False),
+    "-output": ("output", True),
+}
+
+
+def in_order(found: list[Entry], sort: str) -> list[Entry]:
+    """By what the reader pays for a token, or for a unit; models priced by tokens first, unpriced ones last."""
+    if sort not in SORTS:
+        return found
+    item, dearest_first = SORTS[sort]
+
+    def key(entry: Entry) -> tuple[int, Decimal]:
+        offer = entry.offer
+        if offer is None:
+            return 2, NOTHING
+        plan = offer.plan
+        cost = plan.base.rates[item].cost if plan.base is not None else plan.spec.price or NOTHING
+        paid = EXACT.multiply(cost, offer.factor)
+        return int(plan.base is None), -paid if dearest_first else paid
+
+    return sorted(found, key=key)
 
 
 def line(entry: Entry, per: Decimal) -> Line:
     """The first offer's prices, per so many tokens."""
     offer = entry.offer
-    nothing = Line(entry, "", None, None, None, None, None, None, False)
+    nothing = Line(entry, "", None, None, None, None, None, None, None, False)
     if offer is None:
         return nothing
     plan, spec = offer.plan, offer.plan.spec
     if plan.base is None:
         unit = Cell.of(spec.price or Decimal(0), offer.factor)
-        return Line(entry, TYPES[spec.type], unit, None, None, None, None, None, spec.free)
+        return Line(entry, TYPES[spec.type], unit, None, None, None, None, None, None, spec.free)
 
     def cell(item: str) -> Cell | None:
         if item in COMPONENTS and item not in priced_apart(plan):
@@ -138,6 +195,7 @@ def line(entry: Entry, per: Decimal) -> Line:
         cell("output"),
         cell("cache_read"),
         cell("cache_write_5m"),
+        cell("cache_write_1h"),
         plan.tiers[-1][0] if plan.tiers else None,
         spec.free,
     )
@@ -196,6 +254,34 @@ def _component(name: str, prices: Prices, per: Decimal, factor: Decimal) -> Comp
     special = name in COMPONENTS and rate.unit_price == prices.rates[side].unit_price
     label = {"input": _("Input"), "output": _("Output")}.get(name, ITEM_LABELS.get(name, name))
     return Component(label, rate.multiple if special else None, Cell.of(EXACT.multiply(rate.cost, per), factor))
+
+
+COLUMNS: Final = (
+    "model", "name", "vendor", "kind", "channel", "type", "free", "above_input_tokens", "unit",
+    *(f"{name}_list" for name in ("price", *ITEMS)), *(f"{name}_yours" for name in ("price", *ITEMS)),
+    "channel_discount", "user_discount", "field_multipliers", "price_version", "effective_from",
+)  # fmt: skip
+
+
+def rows(entry: Entry, user_discount: Decimal) -> list[list[Any]]:
+    """A model as rows of the table to download: one for each channel and tier, every component in full, per 1K."""
+    card, found = entry.model, []
+    head = [card.slug, card.name, card.vendor, card.kind]
+    for offer in entry.offers:
+        spec, plan = offer.plan.spec, offer.plan
+        fields = "; ".join(f"{one.field}={one.equals} x {plain(one.multiplier)}" for one in spec.field_multipliers)
+        tail = [offer.channel.discount, user_discount, fields, spec.number, offer.price.effective_from]
+        steps = [(None, plan.base), *reversed(plan.tiers)] if plan.base is not None else [(None, None)]
+        for above, prices in steps:
+            if prices is None:
+                listed = [spec.price or NOTHING, *([None] * len(ITEMS))]
+            else:
+                listed = [None, *(EXACT.multiply(prices.rates[name].cost, THOUSAND) for name in ITEMS)]
+            yours = [None if amount is None else EXACT.multiply(amount, offer.factor) for amount in listed]
+            unit = "1K tokens" if prices is not None else spec.type.removeprefix("per_")
+            amounts = [None if amount is None else plain(amount) for amount in (*listed, *yours)]
+            found.append([*head, offer.channel.code, spec.type, spec.free, above, unit, *amounts, *tail])
+    return found or [[*head, *([None] * (len(COLUMNS) - len(head)))]]
 
 
 @dataclass(frozen=True, slots=True)

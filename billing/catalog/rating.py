@@ -64,6 +64,7 @@ __all__ = [
     "compile_plan",
     "flows",
     "hold_list_price",
+    "line_as_dict",
     "parse_usage",
     "plain",
     "rate",
@@ -179,18 +180,7 @@ class Sheet(_SheetRow):
             "price_version": spec.number,
             "price_version_id": str(spec.version),
             "type": spec.type,
-            "lines": [
-                {
-                    "item": line.item,
-                    "unit": line.unit,
-                    "quantity": plain(line.quantity),
-                    "multiple": plain(line.multiple),
-                    "unit_price": plain(line.unit_price),
-                    "field_multiplier": plain(line.field_multiplier),
-                    "amount": plain(line.amount),
-                }
-                for line in lines
-            ],
+            "lines": [line_as_dict(line) for line in lines],
             "billed_input_tokens": plain(_billed(lines, INPUT_ITEMS)),
             "billed_output_tokens": plain(_billed(lines, OUTPUT_ITEMS)),
             "field_multipliers": [
@@ -207,6 +197,19 @@ class Sheet(_SheetRow):
 
     def __repr__(self) -> str:
         return f"<Sheet {text(self.charge)} of {self.plan!r}>"
+
+
+def line_as_dict(line: Line) -> dict[str, str]:
+    """A line as the API says it."""
+    return {
+        "item": line.item,
+        "unit": line.unit,
+        "quantity": plain(line.quantity),
+        "multiple": plain(line.multiple),
+        "unit_price": plain(line.unit_price),
+        "field_multiplier": plain(line.field_multiplier),
+        "amount": plain(line.amount),
+    }
 
 
 def rate(

@@ -20,10 +20,12 @@ from accounts.models import ApiKey
 from billing.books.models import JournalEntry
 from billing.catalog.book import current_book
 from billing.catalog.models import Model
+from billing.catalog.rating import line_as_dict
 from billing.catalog.sheets import SheetOutput
+from billing.catalog.stored import lines_of
 from billing.metering import rollups
 from billing.metering.models import Funding, UsageRecord
-from billing.metering.sheet import paid_from, rated
+from billing.metering.sheet import Explained, explain, paid_from
 from billing.money import text
 from config import clock
 from config.api import (
@@ -44,18 +46,22 @@ MOST_GROUPS = 1000
 STATUSES = [("charged", _("Charged")), ("not_charged", _("Not charged"))]
 
 
-def sheet_of(record: UsageRecord) -> dict[str, Any] | None:
-    """The calculation behind a record (I8, F057); None where its price version cannot be read.
+def explained_of(record: UsageRecord) -> Explained:
+    """The record rated again and explained; the book is read again when it does not know the price version yet."""
+    explained = explain(record, current_book())
+    return explained if explained.sheet is not None else explain(record, current_book(fresh=True))
 
-    `charge` is what was taken: nothing where Flows paid.
+
+def sheet_of(record: UsageRecord, explained: Explained) -> dict[str, Any] | None:
+    """The calculation behind a record (I8, F057): the lines that it keeps; those of a record older than kept sheets
+    are recomputed. None where its price version cannot be read. `charge` is what was taken: nothing where Flows paid.
     """
-    for fresh in (False, True):
-        try:
-            price = current_book(fresh=fresh).price_of(record.price_version_id)
-        except KeyError:
-            continue
-        return rated(record, price).as_dict(flows=record.flows) | {"charge": text(record.charge)}
-    return None
+    if explained.sheet is None:
+        return None
+    told = explained.sheet.as_dict(flows=record.flows)
+    if record.sheet is not None:
+        told["lines"] = [line_as_dict(line) for line in lines_of(record.sheet)]
+    return told | {"list_price": text(record.list_price), "charge": text(record.charge)}
 
 
 # --- Records -------------------------------------------------------------------------------------------------------
@@ -144,11 +150,35 @@ class PartOutput(serializers.Serializer[Any]):
     kind = serializers.CharField(source="grant.kind", allow_null=True, default=None)
 
 
+class WhatIfOutput(serializers.Serializer[Any]):
+    """What the call would have cost otherwise, in USD or, where `flows` is told, in Flows."""
+
+    code = serializers.CharField(
+        help_text="`cache_hit`, `cache_miss`, `cache_written`, `channel`, `level`, `cheapest_model`, `on_flows` or "
+        "`from_balance`."
+    )
+    label = serializers.CharField(help_text="For people, in the language asked for.")  # type: ignore[assignment]
+    charge = AmountField(allow_null=True)
+    flows = AmountField(6, allow_null=True)
+    difference = AmountField(allow_null=True, help_text="`charge` less what was paid.")
+
+
+class CheckOutput(serializers.Serializer[Any]):
+    """A reason for the price, told only where it explains it (F107)."""
+
+    code = serializers.CharField()
+    topic = serializers.ChoiceField(choices=["model_choice", "token_counting", "cache_billing", "free"])
+    text = serializers.CharField(help_text="For people, in the language asked for.")
+
+
 class UsageDetailOutput(UsageOutput):
     """A call with all that made its price."""
 
     usage = serializers.DictField(help_text="Canonical usage, as rated.")
     sheet = serializers.SerializerMethodField()
+    recomputed_equal = serializers.SerializerMethodField()
+    what_if = serializers.SerializerMethodField()
+    checks = serializers.SerializerMethodField()
     entry = serializers.SerializerMethodField()
     paid_by = serializers.SerializerMethodField()
 
@@ -172,7 +202,23 @@ class UsageDetailOutput(UsageOutput):
     @extend_schema_field(SheetOutput(allow_null=True))
     def get_sheet(self, record: UsageRecord) -> dict[str, Any] | None:
         """The calculation, line by line."""
-        return sheet_of(record)
+        return sheet_of(record, self.context["explained"])
+
+    def get_recomputed_equal(self, record: UsageRecord) -> bool | None:
+        """Whether lines, list price and charge, computed again just now, are the kept ones to the last digit. null:
+        the price version cannot be read."""
+        equal: bool | None = self.context["explained"].equal
+        return equal
+
+    @extend_schema_field(WhatIfOutput(many=True))
+    def get_what_if(self, record: UsageRecord) -> list[dict[str, Any]]:
+        """What the call would have cost otherwise."""
+        return list(WhatIfOutput(self.context["explained"].what_if, many=True).data)
+
+    @extend_schema_field(CheckOutput(many=True))
+    def get_checks(self, record: UsageRecord) -> list[dict[str, Any]]:
+        """Why it cost that, where there is a reason to name (F107)."""
+        return list(CheckOutput(self.context["explained"].checks, many=True).data)
 
 
 _RELATED = ("model", "channel", "api_key")
@@ -251,7 +297,8 @@ class UsageDetail(ApiView):
         entry = (
             JournalEntry.objects.filter(account=self.account, pk=record.entry_id).first() if record.entry_id else None
         )
-        return Response(UsageDetailOutput(record, context={"entry": entry}).data)
+        told = {"entry": entry, "explained": explained_of(record)}
+        return Response(UsageDetailOutput(record, context=told).data)
 
 
 # --- Sums ----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -13,13 +13,18 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.books.models import CreditGrant, LedgerAccount, Posting
 from billing.catalog.book import Book, Price
-from billing.catalog.layout import Layout, lay_out
-from billing.catalog.rating import Sheet, rate
+from billing.catalog.layout import ITEM_LABELS, Layout, lay_out
+from billing.catalog.rating import Line, Sheet, rate
+from billing.catalog.stored import lines_of, recompute
 from billing.catalog.usage import parse_usage
 from billing.errors import BillingError
+from billing.metering import what_if
+from billing.metering.explaining import Check, checks, may_have_missed
 from billing.metering.models import Funding, UsageRecord
+from billing.metering.what_if import WhatIf
 
 DUPLICATES_WITHIN: Final = timedelta(minutes=10)
+NEARBY: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,35 +36,123 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class WhatIf:
-    """What the call would have cost otherwise."""
+class Compared:
+    """A line as the record keeps it beside the same line rated now; one of them may be missing."""
 
+    item: str
     label: Any
-    charge: Decimal
-    cheaper: bool
+    kept: Line | None
+    now: Line | None
+
+    @property
+    def equal(self) -> bool:
+        """To the last digit; how many zeros are written does not matter."""
+        return self.kept is not None and self.kept == self.now
+
+    @property
+    def both(self) -> tuple[Line | None, Line | None]:
+        return self.kept, self.now
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A call's sheet. `equal` is None when it cannot be rated again, because its price version cannot be read."""
+    """A call's sheet. `equal` is None when it cannot be rated again, because its price version cannot be read.
+
+    `lines` are the kept ones, each compared with the recomputation; a record older than kept sheets has none.
+    """
 
     layout: Layout | None
     price: Price | None
     equal: bool | None
-    what_if: list[WhatIf]
+    what_if: list[WhatIf] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    lines: list[Compared] = field(default_factory=list)
+    lines_equal: bool = True
+    sheet: Sheet | None = None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the record keeps its lines."""
+        return bool(self.lines)
+
+    @property
+    def ticks(self) -> bool:
+        """Whether every line and sum may carry a tick: kept, recomputed, the same."""
+        return self.kept and self.equal is True
 
 
 def explain(record: UsageRecord, book: Book) -> Explained:
-    """Rate the record again, now, by the function that charged it, and compare to the last digit (I8)."""
+    """Rate the record again, now, by the function that charged it, and compare with what it keeps, to the last digit
+    (I8): each line, the list price, the charge. Then why it cost that (F107), and what it would have cost otherwise."""
     try:
         price = book.price_of(record.price_version_id)
         sheet = rated(record, price)
     except (KeyError, BillingError):
-        return Explained(None, None, None, [])
-    owed = Decimal(0) if record.funding == Funding.SUBSCRIPTION else sheet.charge
-    equal = owed == record.charge and sheet.list_price == record.list_price
-    what_if = _what_if(record, sheet, price, book) if record.charge else []
-    return Explained(lay_out(sheet), price, equal, what_if)
+        return Explained(None, None, None, lines=compare(record, None), lines_equal=False)
+    lines = compare(record, sheet)
+    lines_equal = all(line.equal for line in lines)
+    equal = lines_equal and _sums_equal(record, sheet)
+    card = next((card for card in book.models.values() if card.id == record.model_id), None)
+    at = record.authorized_at
+    peers = (
+        what_if.peers_of(sheet, card, book, fields=record.fields, at=at)
+        if card is not None and sheet.list_price
+        else []
+    )
+    if record.funding == Funding.SUBSCRIPTION:
+        otherwise = what_if.of_flows(sheet) if sheet.charge else []
+    else:
+        otherwise = (
+            what_if.of_call(sheet, price, book, card=card, peers=peers, fields=record.fields, at=at)
+            if record.charge
+            else []
+        )
+    reasons = checks(
+        sheet,
+        vendor=card.vendor if card is not None else "",
+        peers=peers,
+        read_nearby=may_have_missed(sheet) and _read_nearby(record),
+    )
+    return Explained(lay_out(sheet), price, equal, otherwise, reasons, lines, lines_equal, sheet)
+
+
+def compare(record: UsageRecord, sheet: Sheet | None) -> list[Compared]:
+    """The record's lines and the recomputed ones, side by side; none where the record keeps none."""
+    if record.sheet is None:
+        return []
+    kept = {line.item: line for line in lines_of(record.sheet)}
+    again = {line.item: line for line in sheet.lines} if sheet is not None else {}
+    return [
+        Compared(item, ITEM_LABELS.get(item, item), kept.get(item), again.get(item))
+        for item in dict.fromkeys((*kept, *again))
+    ]
+
+
+def _sums_equal(record: UsageRecord, sheet: Sheet) -> bool:
+    """List price and charge: as recorded, as rated now, and as the kept lines add up."""
+    if sheet.list_price != record.list_price:
+        return False
+    if record.sheet is not None:
+        told = recompute(record.sheet, record.channel_discount, record.user_discount)
+        if told != (sheet.list_price, sheet.charge):
+            return False
+    return record.charge == (Decimal(0) if record.funding == Funding.SUBSCRIPTION else sheet.charge)
+
+
+def _read_nearby(record: UsageRecord) -> bool:
+    """Whether another call with this key and model, at most an hour away, read from the cache."""
+    return (
+        UsageRecord.objects.filter(
+            account_id=record.account_id,
+            model_id=record.model_id,
+            api_key_id=record.api_key_id,
+            authorized_at__gte=record.authorized_at - NEARBY,
+            authorized_at__lte=record.authorized_at + NEARBY,
+            cache_read_tokens__gt=0,
+        )
+        .exclude(pk=record.pk)
+        .exists()
+    )
 
 
 def rated(record: UsageRecord, price: Price) -> Sheet:
@@ -71,46 +164,6 @@ def rated(record: UsageRecord, price: Price) -> Sheet:
         user_discount=record.user_discount,
         fields=record.fields,
     )
-
-
-def _what_if(record: UsageRecord, sheet: Sheet, price: Price, book: Book) -> list[WhatIf]:
-    found = []
-    usage = sheet.usage
-    cacheable = usage.input_tokens - usage.input_audio_tokens - usage.input_image_tokens
-    if price.plan.base is not None and cacheable > usage.cache_tokens + usage.cache_read_tokens:
-        rates = price.plan.prices_at(usage.input_tokens).rates
-        if rates["cache_read"].cost < rates["input"].cost:
-            cached = usage.as_dict() | {
-                "cache_tokens": 0,
-                "cache_read_tokens": cacheable,
-                "cache_write_5m_tokens": 0,
-                "cache_write_1h_tokens": 0,
-            }
-            again = rate(
-                price.plan,
-                parse_usage(cached),
-                channel_discount=record.channel_discount,
-                user_discount=record.user_discount,
-                fields=record.fields,
-            )
-            found.append(WhatIf(_("Everything read from cache"), again.charge, again.charge < record.charge))
-    for channel in book.channels.values():
-        other = book.current(price.plan.spec.model, channel.code, record.authorized_at)
-        if other is None or channel.id == record.channel_id or not channel.active:
-            continue
-        try:
-            again = rate(
-                other.plan,
-                usage,
-                channel_discount=channel.discount,
-                user_discount=record.user_discount,
-                fields=record.fields,
-            )
-        except BillingError:
-            continue
-        label = _("Through channel %(channel)s") % {"channel": channel.code}
-        found.append(WhatIf(label, again.charge, again.charge < record.charge))
-    return found
 
 
 def paid_from(record: UsageRecord) -> list[Part]:

@@ -56,9 +56,9 @@ def test_the_price_list_is_public_and_tells_prices_as_data(prices):
     assert (plain["type"], plain["input_per_1k"], plain["output_per_1k"]) == ("per_token", "1", "2")
     assert plain["multiples"] == {"cache_read": "0.1"}
     assert plain["component_per_1k"] == {"reasoning": "3"}
-    assert plain["tiers"] == [
-        {"above_input_tokens": 1000, "input_per_1k": "2", "output_per_1k": "4", "component_per_1k": {}}
-    ]
+    [tier] = plain["tiers"]
+    assert (tier["above_input_tokens"], tier["input_per_1k"], tier["output_per_1k"]) == (1000, "2", "4")
+    assert tier["component_per_1k"] == {}
     assert plain["field_multipliers"] == [{"field": "header:x-priority", "equals": "true", "multiplier": "1.8"}]
     assert plain["user_discount"] == "1"
     assert plain["yours"]["input_per_1k"] == "1"
@@ -70,6 +70,21 @@ def test_a_credential_adds_what_the_account_pays(member):
     )
     assert (plain["user_discount"], plain["yours"]["input_per_1k"]) == ("0.95", "0.95")
     assert (aws["channel_discount"], aws["input_per_1k"], aws["yours"]["input_per_1k"]) == ("0.8", "1", "0.76")
+
+
+def test_every_item_is_told_in_full_for_each_tier_and_for_you(member):
+    [aws, plain] = program(member, "developer").call("GET", "models?q=CHAT+acme").json()["results"][0]["prices"]
+    assert len(plain["per_1k"]) == len(plain["yours_per_1k"]) == 11
+    assert {name: plain["per_1k"][name] for name in ("input", "cache_read", "output", "reasoning")} == {
+        "input": "1",
+        "cache_read": "0.1",
+        "output": "2",
+        "reasoning": "3",
+    }
+    assert plain["yours_per_1k"]["cache_read"] == "0.095"
+    assert aws["yours_per_1k"]["output"] == "1.52"
+    [tier] = plain["tiers"]
+    assert (tier["per_1k"]["cache_read"], tier["yours_per_1k"]["output"]) == ("0.2", "3.8")
 
 
 def test_models_are_filtered_and_paged(prices):
@@ -84,6 +99,9 @@ def test_models_are_filtered_and_paged(prices):
     assert slugs("kind=image") == slugs("vendor=nobody") == []
     assert slugs("priced=true") == ["acme/chat"]
     assert slugs("priced=false") == ["acme/later"]
+    assert slugs("q=later+acme") == ["acme/later"]
+    assert slugs("type=per_token") == ["acme/chat"]
+    assert slugs("type=per_image") == []
     channel = caller.call("GET", "models?channel=aws").json()["results"][0]
     assert [price["channel"] for price in channel["prices"]] == ["aws"]
     problem(caller.call("GET", "models?kind=toaster"), 422, "invalid_request")

@@ -1,14 +1,17 @@
 """The price list: every model, the reader's price, filters in the address, a model's page and the calculator."""
 
+import csv
+import io
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.test import Client
 
 from accounts.models import BenefitLevel
 from billing.catalog import book
-from billing.catalog.models import Model
+from billing.catalog.models import Channel, Model
 from config import clock
 from tests import factories
 from tests.billing.pages import signed_in, text_of
@@ -71,6 +74,12 @@ def test_search_vendor_and_kind_filter():
     assert shown("vendor=other") == ["other/chat"]
     assert shown("kind=image") == ["acme/draw"]
     assert shown("vendor=none&kind=none") == ["acme/chat", "acme/draw", "other/chat"]
+    assert shown("type=per_image") == ["acme/draw"]
+    assert shown("discounted=1") == []
+    factories.price("other/chat", channel="cheap")
+    Channel.objects.filter(code="cheap").update(discount="0.8")
+    book.forget()
+    assert shown("discounted=1") == ["other/chat"]
     assert "No model fits" in text_of(Client().get("/pricing?q=zzz"))
     partial = Client().get("/pricing?q=chat", headers={"HX-Request": "true", "HX-Target": "price-list"})
     assert "<html" not in partial.content.decode()
@@ -150,3 +159,112 @@ def test_the_calculator_knows_every_price_type(terms, query, charge):
     doubled = Client().get(f"/pricing/acme/media?{query}&field:quality=high")
     assert doubled.context["calculation"].layout.charge == 2 * Decimal(charge)
     assert "quality" in text_of(doubled)
+
+
+def test_the_list_is_sorted_by_what_is_paid_tokens_before_units_and_unpriced_last():
+    factories.price("acme/dear", type="per_token", input_per_1k=Decimal(3), output_per_1k=Decimal(1))
+    factories.price("acme/cheap", type="per_token", input_per_1k=Decimal(1), output_per_1k=Decimal(9))
+    factories.price("acme/draw", kind="image", type="per_image", price=Decimal("0.04"))
+    Model.objects.create(slug="acme/later", name="Later", vendor="acme")
+    book.forget()
+
+    def shown(sort: str) -> list[str]:
+        lines = Client().get(f"/pricing?sort={sort}").context["lines"]
+        return [line.entry.model.slug.removeprefix("acme/") for line in lines]
+
+    assert shown("input") == ["cheap", "dear", "draw", "later"]
+    assert shown("-input") == ["dear", "cheap", "draw", "later"]
+    assert shown("output") == ["dear", "cheap", "draw", "later"]
+    assert shown("-output") == ["cheap", "dear", "draw", "later"]
+    assert shown("nonsense") == shown("") == ["later", "cheap", "dear", "draw"]  # by vendor and name
+
+
+def test_a_long_list_comes_a_page_at_a_time():
+    Model.objects.bulk_create([Model(slug=f"acme/m{n:03}", name=f"M {n:03}", vendor="acme") for n in range(230)])
+    book.forget()
+    page = Client().get("/pricing")
+    assert len(page.context["lines"]) == 50
+    assert "50 of 230 shown" in text_of(page)
+    more = Client().get("/pricing?after=200", headers={"HX-Request": "true", "HX-Target": "price-list-more"})
+    assert more.context["lines"][0].entry.model.name == "M 200"
+    assert len(more.context["lines"]) == 30
+    assert "<html" not in more.content.decode()
+    assert "price-list-more" not in more.content.decode()
+    assert "From number 201 on" in text_of(Client().get("/pricing?after=200"))
+    for nonsense in ("x", "-1", "9999999999", "٣"):
+        assert len(Client().get("/pricing", {"after": nonsense}).context["lines"]) == 50
+
+
+def test_the_drawer_holds_every_component_of_every_channel():
+    factories.price(
+        "acme/chat",
+        components={"input_audio": {"multiple": "4"}, "reasoning": {"per_1k": "3"}},
+        tiers=[{"above_input_tokens": 200_000, "input_per_1k": Decimal(2), "output_per_1k": Decimal(4)}],
+        multipliers=[("header:x-priority", "true", "1.8")],
+    )
+    factories.price("acme/chat", channel="cheap")
+    Channel.objects.filter(code="cheap").update(discount="0.8")
+    book.forget()
+    answer = Client().get("/pricing/acme/chat", headers={"HX-Request": "true", "HX-Target": "drawer-content"})
+    page = text_of(answer)
+    assert "<html" not in page
+    for expected in ("Channel default", "Channel cheap", "Input audio", "$4,000.00", "Reasoning", "more than 200,000"):
+        assert expected in page
+    for expected in ("header:x-priority", "× 1.8", "$800.00"):
+        assert expected in page
+
+
+def test_the_list_can_be_downloaded_with_every_component_and_your_price():
+    factories.price("acme/chat", components={"cache_read": {"multiple": "0.1"}}, tiers=[
+        {"above_input_tokens": 200_000, "input_per_1k": Decimal(2), "output_per_1k": Decimal(4)}
+    ])  # fmt: skip
+    factories.price("acme/draw", kind="image", type="per_image", price=Decimal("0.04"))
+    Model.objects.create(slug="acme/later", name="=Later", vendor="acme")
+    Channel.objects.filter(code="default").update(discount="0.5")
+    book.forget()
+    answer = Client().get("/pricing.csv")
+    later, chat, long, draw = csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode()))
+    assert (chat["cache_read_list"], chat["cache_read_yours"], chat["above_input_tokens"]) == ("0.1", "0.05", "")
+    assert (long["cache_read_list"], long["output_yours"], long["above_input_tokens"]) == ("0.2", "2", "200000")
+    assert (draw["price_list"], draw["price_yours"], draw["input_list"], draw["unit"]) == ("0.04", "0.02", "", "image")
+    assert (later["model"], later["name"], later["channel"]) == ("acme/later", "'=Later", "")
+    only = Client().get("/pricing.csv?kind=image")
+    assert len(b"".join(only.streaming_content).splitlines()) == 2
+
+
+def calculated(query: str, target: str = "calculation") -> Any:
+    return Client().get(f"/pricing/calculator?{query}", headers={"HX-Request": "true", "HX-Target": target})
+
+
+def test_the_calculator_of_the_list_rates_any_model_and_compares_the_others_cheapest_first():
+    factories.price("acme/chat")
+    factories.price("acme/chat", channel="cheap")
+    factories.price("acme/small", type="per_token", input_per_1k=Decimal("0.5"), output_per_1k=Decimal(1))
+    factories.price("acme/big", type="per_token", input_per_1k=Decimal(5), output_per_1k=Decimal(9))
+    factories.price("acme/draw", kind="image", type="per_image", price=Decimal("0.04"))
+    book.forget()
+    answer = calculated("model=acme/chat&input_tokens=1000&output_tokens=0")
+    assert [(one.card.slug, one.charge, one.difference) for one in answer.context["compared"]] == [
+        ("acme/small", Decimal("0.5"), Decimal("-0.5")),
+        ("acme/chat", 1, 0),
+        ("acme/big", 5, 4),
+    ]
+    page = text_of(answer)
+    assert "39.6 Flows" in page
+    assert "<form" not in page
+    assert answer["HX-Push-Url"] == "/pricing?model=acme%2Fchat&input_tokens=1000&output_tokens=0"
+    shared = text_of(Client().get(answer["HX-Push-Url"]))  # the address opens the same calculation
+    assert '<details class="card mb-3" id="calculator" open>' in shared
+    assert "39.6 Flows" in shared
+    other = text_of(calculated("model=acme/chat&channel=cheap", "calculator"))
+    assert 'value="cheap" selected' in other
+
+
+def test_the_calculator_says_what_it_does_not_know():
+    Model.objects.create(slug="acme/later", name="Later", vendor="acme")
+    factories.price("acme/chat")
+    book.forget()
+    assert "There is no such model" in text_of(calculated("model=nope", "calculator"))
+    assert "no price yet" in text_of(calculated("model=acme/later", "calculator"))
+    assert text_of(Client().get("/pricing/models")).strip() == '<option value="acme/chat">acme/chat</option>'
+    assert " open>" not in text_of(Client().get("/pricing")).split('id="calculator"')[1][:10]

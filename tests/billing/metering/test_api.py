@@ -63,6 +63,14 @@ def test_the_details_hold_the_sheet_from_which_the_charge_can_be_computed_again(
     assert recompute(told["sheet"]) == (record.list_price, record.charge)
     assert told["sheet"]["charge"] == told["charge"] == "0.2160000000"
     assert [line["item"] for line in told["sheet"]["lines"]] == ["input", "cache_read", "output"]
+    assert told["recomputed_equal"] is True
+    assert {one["code"]: one["charge"] or one["flows"] for one in told["what_if"]} == {
+        "cache_hit": "0.0540000000",
+        "cache_miss": "0.4590000000",
+        "on_flows": "9.504000",
+    }
+    assert told["what_if"][0]["difference"] == "-0.1620000000"
+    assert told["checks"] == []
     assert told["entry"]["delta"] == "-0.2160000000"
     assert told["entry"]["balance_after"] == "9.7840000000"
     [part] = told["paid_by"]

@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.template.loader import render_to_string
 from django.urls import reverse
 
 from billing.metering import rollups, sheet
@@ -265,12 +266,108 @@ def test_what_if_everything_had_been_cached_and_through_another_channel(now):
     factories.price(channel="cheap", input_per_1k=Decimal("0.5"), output_per_1k=Decimal(1), type="per_token")
     answer = call(account, version, at=now, input_tokens=1_000)
     found = {
-        str(one.label): (one.charge, one.cheaper) for one in sheet.explain(record_of(answer), sheet_book()).what_if
+        one.code: (one.charge, one.flows, one.difference, one.share)
+        for one in sheet.explain(record_of(answer), sheet_book()).what_if
     }
     assert found == {
-        "Everything read from cache": (Decimal("0.1"), True),
-        "Through channel cheap": (Decimal("0.5"), True),
+        "cache_hit": (Decimal("0.1"), None, Decimal("-0.9"), Decimal("0.9")),
+        "channel": (Decimal("0.5"), None, Decimal("-0.5"), Decimal("0.5")),
+        "level": (Decimal("0.98"), None, Decimal("-0.02"), Decimal("0.02")),
+        "on_flows": (None, Decimal("39.6"), None, None),
     }
+
+
+def test_what_if_the_cache_had_missed_and_the_vendors_cheapest_model(now):
+    account = factories.funded("10")
+    version = factories.price(
+        "acme/big", components={"cache_read": {"multiple": "0.1"}, "cache_write_5m": {"multiple": "1.25"}}
+    )
+    factories.price("acme/small", input_per_1k=Decimal("0.1"), output_per_1k=Decimal(1), type="per_token")
+    factories.price("other/tiny", input_per_1k=Decimal("0.01"), output_per_1k=Decimal(1), type="per_token")
+    answer = call(account, version, at=now, input_tokens=1_000, cache_read_tokens=1_000)
+    found = {one.code: one.charge for one in sheet.explain(record_of(answer), sheet_book()).what_if}
+    assert "cache_hit" not in found
+    assert (found["cache_miss"], found["cache_written"]) == (1, Decimal("1.25"))
+    assert "cheapest_model" not in found  # the cheap ones price cached input in full: 0.1 and 0.1
+    answer = call(account, version, at=now, input_tokens=1_000)
+    found = {one.code: (str(one.label), one.charge) for one in sheet.explain(record_of(answer), sheet_book()).what_if}
+    assert found["cheapest_model"] == ("With acme/small, the vendor's cheapest of this kind", Decimal("0.1"))
+
+
+def test_each_kept_line_and_both_sums_carry_a_tick(now):
+    account = factories.funded("10")
+    version = factories.price(components={"cache_read": {"multiple": "0.1"}}, multipliers=[("tier", "flex", "0.5")])
+    answer = call(
+        account, version, at=now, fields={"tier": "flex"}, user_discount="0.9",
+        input_tokens=1_000, cache_read_tokens=400, output_tokens=10,
+    )  # fmt: skip
+    explained = sheet.explain(record_of(answer), sheet_book())
+    assert [(line.item, line.equal) for line in explained.lines] == [
+        ("input", True),
+        ("cache_read", True),
+        ("output", True),
+    ]
+    assert explained.ticks
+    client, *_ = signed_in(account)
+    page = text_of(client.get(f"/billing/details/{answer.id}"))
+    assert page.count('<td class="tick" title="Kept and recomputed: the same">') == 6
+
+
+def test_a_line_that_was_tampered_with_is_pointed_at(now):
+    account, version = factories.funded("10"), factories.price()
+    record = record_of(call(account, version, at=now, input_tokens=1_000, output_tokens=10))
+    record.sheet["lines"][1][1] = "11"
+    explained = sheet.explain(record, sheet_book())
+    assert explained.equal is False
+    assert [(line.item, line.equal) for line in explained.lines] == [("input", True), ("output", False)]
+    shown = render_to_string("billing/call_body.html", {"explained": explained, "record": record})
+    assert "Recomputed now" in shown
+    assert "$0.022000" in shown or "$0.022" in shown
+    record.sheet["lines"].pop()
+    assert [line.equal for line in sheet.explain(record, sheet_book()).lines] == [True, False]
+
+
+def test_a_record_without_a_kept_sheet_shows_the_recomputation(now):
+    account, version = factories.funded("10"), factories.price()
+    record = record_of(call(account, version, at=now, input_tokens=1_000))
+    record.sheet = None
+    explained = sheet.explain(record, sheet_book())
+    assert (explained.equal, explained.kept, explained.ticks, explained.layout.charge) == (True, False, False, 1)
+
+
+def test_the_reasons_stand_under_the_calculation_and_a_miss_looks_at_the_calls_around(now):
+    account = factories.funded("100")
+    version = factories.price("acme/big", components={"cache_read": {"multiple": "0.1"}})
+    key, _ = factories.key(account)
+    alone = call(account, version, at=now - timedelta(hours=3), key=key, input_tokens=5_000)
+    call(account, version, at=now - timedelta(minutes=50), key=key, input_tokens=5_000, cache_read_tokens=4_000)
+    missed = call(account, version, at=now, key=key, input_tokens=5_000)
+    assert [one.code for one in sheet.explain(record_of(alone), sheet_book()).checks] == []
+    assert [one.code for one in sheet.explain(record_of(missed), sheet_book()).checks] == ["cache_miss"]
+    client, *_ = signed_in(account)
+    page = text_of(client.get(f"/billing/details/{missed.id}"))
+    assert "Why it cost that" in page
+    assert "none of the 5,000 input tokens were read from the cache" in page
+
+
+def test_a_call_that_flows_paid_says_what_the_balance_would_have_paid(now):
+    account, version = factories.funded("10"), factories.price()
+    record = record_of(call(account, version, at=now, user_discount="0.9", input_tokens=1_000))
+    record.funding, record.charge, record.flows = "subscription", Decimal(0), Decimal("39.6")
+    explained = sheet.explain(record, sheet_book())
+    [one] = explained.what_if
+    assert (one.code, one.charge, one.share) == ("from_balance", Decimal("0.9"), None)
+    assert explained.equal is True
+
+
+def test_a_free_call_says_that_it_is_free(now):
+    account = factories.funded("10")
+    version = factories.price(free=True, input_per_1k=Decimal(0), output_per_1k=Decimal(0), type="per_token")
+    answer = call(account, version, at=now, input_tokens=50_000)
+    client, *_ = signed_in(account)
+    page = text_of(client.get(f"/billing/details/{answer.id}"))
+    assert "The model is free: this call cost nothing" in page
+    assert "What if" not in page
 
 
 def test_others_see_nothing(now):
