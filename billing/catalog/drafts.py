@@ -20,10 +20,11 @@ from accounts import audit
 from accounts.models import User
 from billing.catalog import importing
 from billing.catalog.book import Price, current_book
-from billing.catalog.documents import Document, PriceEntry, read_document
+from billing.catalog.documents import Document, read_document
 from billing.catalog.findings import Finding, look_twice
 from billing.catalog.models_drafts import PriceDraft
 from billing.catalog.plans import PriceSpec
+from billing.catalog.selecting import starting
 from billing.catalog.writing import document_body, price_body
 from billing.errors import Conflict, InvalidRequest, NotFound, SecondPersonNeeded
 
@@ -175,10 +176,8 @@ def withdraw(draft_id: UUID, *, actor: User, reason: str, now: datetime) -> Pric
 # --- Reading ---------------------------------------------------------------------------------------------------------
 def document_of(draft: PriceDraft, now: datetime) -> Document:
     """The draft as an import reads it: prices without a later start of their own begin when the draft does."""
-    start = draft.begins_at(now)
-    read = _read(draft.document)
-    models = tuple(replace(entry, prices=tuple(_from(price, start) for price in entry.prices)) for entry in read.models)
-    return replace(read, models=models, source=f"draft:{draft.pk}", only_prices=draft.only_prices)
+    read = starting(_read(draft.document), draft.begins_at(now))
+    return replace(read, source=f"draft:{draft.pk}", only_prices=draft.only_prices)
 
 
 def findings(draft: PriceDraft, now: datetime) -> list[Finding]:
@@ -206,10 +205,6 @@ def in_force(model: str, channel: str, now: datetime) -> Price | None:
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------
-def _from(price: PriceEntry, start: datetime) -> PriceEntry:
-    return replace(price, effective_from=max(price.effective_from, start))
-
-
 def _read(body: Any) -> Document:
     return read_document(body)
 

@@ -431,3 +431,64 @@ def test_a_file_that_is_not_litellms_is_refused(tmp_path: Path) -> None:
     path.write_text("[1]")
     with pytest.raises(CommandError, match="file: an object of models is expected"):
         run(str(path), "--format", "litellm")
+
+
+# --- A part of a file, another channel, a later start ---------------------------------------------------------------
+def litellm_path(tmp_path: Path) -> str:
+    path = tmp_path / "model_prices.json"
+    path.write_text(json.dumps(LITELLM))
+    return str(path)
+
+
+def test_a_files_prices_begin_when_staff_say_so_and_a_repeat_changes_nothing(tmp_path: Path) -> None:
+    path, start = litellm_path(tmp_path), (NOON + timedelta(days=400)).isoformat()
+    first = run(path, "--format", "litellm")
+    assert "dall-e-3 @ default  0.04 per_image" in first
+    dearer = {**LITELLM, "dall-e-3": {**LITELLM["dall-e-3"], "output_cost_per_image": 0.05}}
+    Path(path).write_text(json.dumps(dearer))
+
+    out = run(path, "--format", "litellm", "--effective-from", start)
+
+    assert f"dall-e-3 @ default  0.04 per_image -> 0.05 per_image from {start}" in out
+    book, at = load_book(), NOON + timedelta(days=400)
+    assert book.priced("dall-e-3", None, at - timedelta(microseconds=1)).plan.spec.price == D("0.04")
+    assert book.priced("dall-e-3", None, at).plan.spec.price == D("0.05")
+    assert "0 new, 0 changed" in run(path, "--format", "litellm", "--effective-from", start)
+
+
+@pytest.mark.parametrize("start", ["2020-01-01T00:00:00Z", "2099-01-01T00:00:00", "soon"])
+def test_a_start_in_the_past_or_without_a_zone_is_refused(tmp_path: Path, start: str) -> None:
+    with pytest.raises(CommandError):
+        run(litellm_path(tmp_path), "--format", "litellm", "--effective-from", start)
+    assert not PriceVersion.objects.exists()
+
+
+def test_a_part_of_a_file_comes_in(tmp_path: Path) -> None:
+    out = run(litellm_path(tmp_path), "--format", "litellm", "--only", "claude-*")
+
+    assert [line.split()[2] for line in out.splitlines() if line.startswith("new      price")] == ["claude-sonnet-4-5"]
+    assert set(PriceVersion.objects.values_list("model__slug", flat=True)) == {"claude-sonnet-4-5"}
+
+
+def test_prices_come_in_on_another_channel(tmp_path: Path) -> None:
+    bring(catalogue())
+
+    run(litellm_path(tmp_path), "--format", "litellm", "--only", "claude-*", "--channel", "aws-us")
+
+    version = PriceVersion.objects.get(model__slug="claude-sonnet-4-5")
+    assert version.channel.code == "aws-us"
+    with pytest.raises(CommandError, match="there is no channel nowhere"):
+        run(litellm_path(tmp_path), "--format", "litellm", "--channel", "nowhere")
+
+
+def test_prices_by_length_of_context_come_in_as_tiers(tmp_path: Path) -> None:
+    path = tmp_path / "tiers.json"
+    tiers = [
+        {"input_cost_per_token": 5e-08, "output_cost_per_token": 4e-07, "range": [0, 256000.0]},
+        {"input_cost_per_token": 2.5e-07, "output_cost_per_token": 2e-06, "range": [256000.0, 1000000.0]},
+    ]
+    path.write_text(json.dumps({"qwen-flash": {"litellm_provider": "x", "mode": "chat", "tiered_pricing": tiers}}))
+
+    out = run(str(path), "--format", "litellm")
+
+    assert "qwen-flash @ default  0.00005/0.0004 per 1K >256000 0.00025/0.002" in out

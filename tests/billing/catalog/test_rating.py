@@ -418,6 +418,10 @@ def test_the_other_price_types_are_exact_and_monotone(
     sheet = rate(plan, parse_usage(quantities), user_discount=discount)
     assert Fraction(sheet.list_price) == half_up(quantity * Fraction(price))
     assert Fraction(sheet.charge) == half_up(quantity * Fraction(price) * Fraction(discount))
+    for name in quantities:
+        more = rate(plan, parse_usage(quantities | {name: quantities[name] + 1}), user_discount=discount)
+        assert more.list_price >= sheet.list_price
+        assert more.charge >= sheet.charge
     assert recompute(sheet.as_dict()) == (sheet.list_price, sheet.charge)
 
 
