@@ -270,7 +270,7 @@ class Quotes(PublicView):
         priced = current_book().priced(told["model"], told.get("channel"), now)
         sheet = rate(
             priced.plan,
-            usage_of(told),
+            usage_of(told, priced.channel.usage_convention),
             channel_discount=priced.channel.discount,
             user_discount=user_discount(account),
             fields=fields_of(told),

@@ -50,6 +50,7 @@ class ChannelCard:
     code: str
     discount: Decimal
     active: bool
+    usage_convention: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,10 @@ class Book:
         self.marker = marker
         self.models = {model.slug: model for model in models}
         self.channels = {channel.code: channel for channel in channels}
+        # Only what differs from the formats' own: a channel that is not here is read as its format documents (C17).
+        self._conventions = {
+            channel.id: channel.usage_convention for channel in self.channels.values() if channel.usage_convention
+        }
         self._by_version: dict[int, Price] = {}
         self._timeline: dict[tuple[str, str], list[Price]] = {}
         for price in prices:
@@ -114,6 +119,10 @@ class Book:
         if price is None:
             raise ModelUnpriced(model=slug, channel=card.code)
         return Priced(model, card, price)
+
+    def convention_of(self, channel_id: int) -> str:
+        """How the channel's vendor counts input: inclusive, exclusive, or "" as its format documents (C17)."""
+        return self._conventions.get(channel_id, "")
 
     def plan_of(self, price_version_id: int) -> Plan:
         """The compiled version by its id, however old. KeyError when there is no such version."""
@@ -184,7 +193,13 @@ def load_book() -> Book:
             for model in Model.objects.all()
         ],
         channels=[
-            ChannelCard(id=channel.pk, code=channel.code, discount=channel.discount, active=channel.active)
+            ChannelCard(
+                id=channel.pk,
+                code=channel.code,
+                discount=channel.discount,
+                active=channel.active,
+                usage_convention=channel.usage_convention,
+            )
             for channel in Channel.objects.all()
         ],
         prices=_prices(),

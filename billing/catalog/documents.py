@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 
 from django.utils.translation import gettext_lazy as _
 
+from billing.catalog.normalise import CONVENTIONS
 from billing.catalog.plans import PRICE_TYPES, FieldMultiplierSpec, PriceSpec, TierSpec, compile_plan, places_of
 from billing.errors import InvalidCatalog, InvalidPrice
 from billing.money import parse_decimal
@@ -34,6 +35,7 @@ class ChannelEntry:
     discount: Decimal
     name: str = ""
     active: bool = True
+    usage_convention: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def read_document(
 
 
 def _channel(node: _Node) -> ChannelEntry:
-    entry = node.object({"code", "name", "discount", "active"})
+    entry = node.object({"code", "name", "discount", "active", "usage_convention"})
     discount = entry.get("discount").decimal(places=DISCOUNT_PLACES, default=Decimal(1))
     if not 0 < discount <= Decimal("1.5"):
         entry.get("discount").refuse(_("it must be above 0 and at most 1.5"))
@@ -109,6 +111,7 @@ def _channel(node: _Node) -> ChannelEntry:
         name=entry.get("name").text(120, default=""),
         discount=discount,
         active=entry.get("active").flag(default=True),
+        usage_convention=entry.get("usage_convention").choice(("", *CONVENTIONS), default=""),
     )
 
 

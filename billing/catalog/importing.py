@@ -154,7 +154,12 @@ def import_catalog(
 
 
 def _put_channel(entry: ChannelEntry, document: Document, diff: Diff) -> Channel:
-    wanted = {"name": entry.name, "discount": entry.discount, "active": entry.active}
+    wanted = {
+        "name": entry.name,
+        "discount": entry.discount,
+        "active": entry.active,
+        "usage_convention": entry.usage_convention,
+    }
     channel = Channel.objects.filter(code=entry.code).first()
     if channel is None:
         diff.add("new", "channel", entry.code, f"discount {plain(entry.discount)}")

@@ -16,6 +16,7 @@ from billing.catalog.usage import Usage, parse_usage
 from billing.errors import InvalidUsage
 
 Convention = Literal["inclusive", "exclusive"]
+CONVENTIONS: Final = ("inclusive", "exclusive")
 
 OPENAI_CHAT: Final = "openai.chat"
 OPENAI_RESPONSES: Final = "openai.responses"
@@ -24,16 +25,16 @@ GEMINI_GENERATE: Final = "gemini.generate"
 LITELLM: Final = "litellm"
 
 
-def normalise(format: str, payload: Mapping[str, Any], *, convention: Convention | None = None) -> Usage:
+def normalise(format: str, payload: Mapping[str, Any], *, convention: str | None = None) -> Usage:
     """Canonical usage out of a provider's own object, or of a whole answer that holds one.
 
-    `convention` says whether the input count includes cached tokens; None means what the format documents. A channel
-    whose vendor speaks one dialect with the other's counting sets it.
+    `convention` says whether the input count includes cached tokens; None or "" means what the format documents. A
+    channel whose vendor speaks one dialect with the other's counting sets it.
     """
     reader = READERS.get(format)
     if reader is None:
         raise InvalidUsage(_("%(field)s: unknown format."), field="format")
-    if convention not in (None, "inclusive", "exclusive"):
+    if convention and convention not in CONVENTIONS:
         raise InvalidUsage(_("%(field)s must be inclusive or exclusive."), field="usage_convention")
     if not isinstance(payload, Mapping):
         raise InvalidUsage(_("%(field)s must be an object."), field="provider_usage")
@@ -41,7 +42,7 @@ def normalise(format: str, payload: Mapping[str, Any], *, convention: Convention
         if isinstance(payload.get(wrapper), Mapping):
             payload = payload[wrapper]
             break
-    return reader(payload, convention)
+    return reader(payload, convention or None)  # type: ignore[arg-type]
 
 
 # --- readers ---------------------------------------------------------------------------------------------------------

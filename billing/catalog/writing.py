@@ -56,7 +56,8 @@ def document_body(document: Document) -> dict[str, Any]:
 
 
 def _channel(entry: ChannelEntry) -> dict[str, Any]:
-    return _fields(entry) | {"discount": plain(entry.discount)}
+    body = _fields(entry) | {"discount": plain(entry.discount)}
+    return {name: value for name, value in body.items() if name != "usage_convention" or value}
 
 
 def _model(entry: ModelEntry) -> dict[str, Any]:
