@@ -38,11 +38,16 @@ def normalise(format: str, payload: Mapping[str, Any], *, convention: str | None
         raise InvalidUsage(_("%(field)s must be inclusive or exclusive."), field="usage_convention")
     if not isinstance(payload, Mapping):
         raise InvalidUsage(_("%(field)s must be an object."), field="provider_usage")
+    return reader(unwrapped(payload), convention or None)  # type: ignore[arg-type]
+
+
+def unwrapped(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The usage object of a whole answer; an object that wraps none is taken for one itself."""
     for wrapper in ("usage", "usageMetadata", "usage_metadata"):
         if isinstance(payload.get(wrapper), Mapping):
-            payload = payload[wrapper]
-            break
-    return reader(payload, convention or None)  # type: ignore[arg-type]
+            found: Mapping[str, Any] = payload[wrapper]
+            return found
+    return payload
 
 
 # --- readers ---------------------------------------------------------------------------------------------------------
