@@ -17,6 +17,7 @@ from typing import Final
 
 from django.db import connection
 
+from billing.catalog.images import ImageRule, read_rule
 from billing.catalog.models import CatalogState, Channel, Model, PriceVersion
 from billing.catalog.plans import FieldMultiplierSpec, Plan, PriceSpec, TierSpec, compile_plan
 from billing.errors import InvalidPrice, ModelUnpriced, UnknownChannel, UnknownModel
@@ -42,6 +43,7 @@ class ModelCard:
     max_output_tokens: int | None
     coming_soon: bool
     active: bool
+    image_rule: ImageRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,7 @@ def load_book() -> Book:
                 max_output_tokens=model.max_output_tokens,
                 coming_soon=model.coming_soon,
                 active=model.active,
+                image_rule=_image_rule(model),
             )
             for model in Model.objects.all()
         ],
@@ -204,6 +207,15 @@ def load_book() -> Book:
         ],
         prices=_prices(),
     )
+
+
+def _image_rule(model: Model) -> ImageRule | None:
+    try:
+        return read_rule(model.image_tokens) if model.image_tokens is not None else None
+    except InvalidPrice as refusal:
+        # As with a bad price: estimates with images are refused for this model alone.
+        log.error("the image rule of %s cannot be used: %s", model.slug, refusal)
+        return None
 
 
 def spec_of(version: PriceVersion) -> PriceSpec:

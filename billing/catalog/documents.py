@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 
 from django.utils.translation import gettext_lazy as _
 
+from billing.catalog.images import ImageRule, read_rule
 from billing.catalog.normalise import CONVENTIONS
 from billing.catalog.plans import PRICE_TYPES, FieldMultiplierSpec, PriceSpec, TierSpec, compile_plan, places_of
 from billing.errors import InvalidCatalog, InvalidPrice
@@ -58,6 +59,7 @@ class ModelEntry:
     coming_soon: bool = False
     active: bool = True
     prices: tuple[PriceEntry, ...] = ()
+    image_tokens: ImageRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ def _model(node: _Node) -> ModelEntry:
             "coming_soon",
             "active",
             "prices",
+            "image_tokens",
         }
     )
     slug = entry.get("slug").slug(120)
@@ -144,7 +147,17 @@ def _model(node: _Node) -> ModelEntry:
         coming_soon=entry.get("coming_soon").flag(default=False),
         active=entry.get("active").flag(default=True),
         prices=prices,
+        image_tokens=_image_rule(entry.get("image_tokens")),
     )
+
+
+def _image_rule(node: _Node) -> ImageRule | None:
+    if node.absent:
+        return None
+    try:
+        return read_rule(node.value)
+    except InvalidPrice as refusal:
+        raise InvalidCatalog("%(place)s: %(problem)s", place=node.place, problem=refusal.detail) from None
 
 
 def _price(node: _Node, slug: str) -> PriceEntry:

@@ -20,6 +20,7 @@ from accounts.models import User
 from billing.catalog import genai, litellm_file
 from billing.catalog.book import spec_of
 from billing.catalog.documents import ChannelEntry, Document, PriceEntry, read_document, read_json
+from billing.catalog.images import rule_body
 from billing.catalog.models import (
     CatalogState,
     Channel,
@@ -179,6 +180,7 @@ def _put_models(document: Document, models: dict[str, Model], diff: Diff) -> Non
             "description": entry.description,
             "context_window": entry.context_window,
             "max_output_tokens": entry.max_output_tokens,
+            "image_tokens": rule_body(entry.image_tokens) if entry.image_tokens else None,
             "coming_soon": entry.coming_soon,
             "active": entry.active,
         }

@@ -41,6 +41,12 @@ class Model(models.Model):
     description = models.TextField(_("description"), blank=True)
     context_window = models.PositiveIntegerField(_("context window"), null=True, blank=True)
     max_output_tokens = models.PositiveIntegerField(_("largest output"), null=True, blank=True)
+    image_tokens = models.JSONField(
+        _("tokens of an input image"),
+        null=True,
+        blank=True,
+        help_text=_("A rule by size, used for estimates (F053); none: not known."),
+    )
     coming_soon = models.BooleanField(_("coming soon"), default=False)
     active = models.BooleanField(_("active"), default=True)
 

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.access import current_account
 from accounts.models import BenefitLevel
-from billing.catalog import calculator, pricelist
+from billing.catalog import calculator, image_text, pricelist
 from billing.catalog.book import current_book
 from billing.catalog.models import Model
 from config import clock
@@ -76,7 +76,9 @@ def model(request: HttpRequest, slug: str) -> HttpResponse:
     offer = next((one for one in entry.offers if one.channel.code == wanted), entry.offer)
     context: dict[str, Any] = {"entry": entry, "offer": offer, "per": per, "level": level, "discount": discount}
     if offer is not None:
-        context["calculation"] = calculator.calculate(offer, discount, request.GET)
+        rule = entry.model.image_rule if offer.plan.base is not None else None
+        context["images"] = images = image_text.question(rule, request.GET) if rule is not None else None
+        context["calculation"] = calculator.calculate(offer, discount, request.GET, images)
         if request.htmx and request.htmx.target == "calculation":  # type: ignore[attr-defined]
             return _varied(render(request, "pricing/calculation.html", context))
         context |= {

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.catalog.documents import ChannelEntry, Document, ModelEntry
+from billing.catalog.images import rule_body
 from billing.catalog.plans import PER_TOKEN, PriceSpec, plain
 
 
@@ -62,6 +63,8 @@ def _channel(entry: ChannelEntry) -> dict[str, Any]:
 
 def _model(entry: ModelEntry) -> dict[str, Any]:
     body = {name: value for name, value in _fields(entry).items() if value is not None}
+    if entry.image_tokens is not None:
+        body["image_tokens"] = rule_body(entry.image_tokens)
     body["prices"] = [price_body(price.spec, price.effective_from) for price in entry.prices]
     return body
 
