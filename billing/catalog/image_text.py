@@ -27,9 +27,9 @@ def _tiles(rule: ImageRule) -> list[str]:
     if rule.small is not None:
         found.append(_("An image of at most %(n)s pixels a side is one tile.") % {"n": ui.count(rule.small)})
     if rule.fit is not None:
-        found.append(_("It is shrunk to fit %(n)s × %(n)s pixels.") % {"n": ui.count(rule.fit)})
+        found.append(_("A larger image is shrunk to fit %(n)s × %(n)s pixels.") % {"n": ui.count(rule.fit)})
     if rule.short_side is not None:
-        found.append(_("Its shorter side is shrunk to %(n)s pixels.") % {"n": ui.count(rule.short_side)})
+        found.append(_("Its shorter side is then shrunk to at most %(n)s pixels.") % {"n": ui.count(rule.short_side)})
     found.append(
         _("Each tile of %(side)s × %(side)s pixels, also one begun, is %(n)s tokens.")
         % {"side": ui.count(rule.tile), "n": ui.count(rule.tile_tokens)}
@@ -42,7 +42,7 @@ def _tiles(rule: ImageRule) -> list[str]:
 def _area(rule: ImageRule) -> list[str]:
     found = []
     if rule.longest_side is not None:
-        found.append(_("Its longer side is shrunk to %(n)s pixels.") % {"n": ui.count(rule.longest_side)})
+        found.append(_("Its longer side is shrunk to at most %(n)s pixels.") % {"n": ui.count(rule.longest_side)})
     found.append(_("Every %(n)s pixels are one token.") % {"n": ui.count(rule.pixels_per_token)})
     if rule.max_tokens is not None:
         found.append(_("An image is at most %(n)s tokens.") % {"n": ui.count(rule.max_tokens)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from typing import Any, Final
 
 from django import forms
@@ -9,6 +11,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from accounts.admin_parts import audit_panel, person
 from billing.catalog.layout import ITEM_LABELS
@@ -21,7 +24,7 @@ from billing.metering.admin import JOINED, account, age_of, key_column, model, v
 from billing.metering.models_quarantine import QuarantinedUsage
 from config import clock
 from config.admin_base import ReasonForm, staff_action
-from config.admin_cells import Panel, at, column, count, document, link, list_url, state, to
+from config.admin_cells import Panel, at, column, count, document, link, list_url, state
 from config.admin_finding import Since
 from config.templatetags import ui
 
@@ -61,18 +64,26 @@ class ReplayForm(ReasonForm):
 class ReplayOneForm(ReplayForm):
     """One call's usage may also be written anew."""
 
-    usage = forms.JSONField(
+    usage = forms.CharField(
         label=_("Usage in its place"),
         required=False,
+        max_length=4000,
         help_text=_(
             'Canonical usage, for instance {"input_tokens": 1200, "output_tokens": 310}. Empty: as it was told.'
         ),
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
     )
 
-    def clean_usage(self) -> Any:
+    def clean_usage(self) -> dict[str, Any] | None:
         """An object, or nothing."""
-        found = self.cleaned_data["usage"]
-        if found is not None and not isinstance(found, dict):
+        text = self.cleaned_data["usage"].strip()
+        if not text:
+            return None
+        try:
+            found = json.loads(text, parse_float=Decimal)
+        except (ValueError, RecursionError):
+            raise forms.ValidationError(_("It is not JSON.")) from None
+        if not isinstance(found, dict):
             raise forms.ValidationError(_("An object is expected."))
         return found
 
@@ -98,7 +109,6 @@ class QuarantinedUsageAdmin(BillingDesk):
         model,
         column(_("problem"), lambda row: row.problem, name="problem"),
         account,
-        to("channel", _("channel"), lambda one: one.code),
         count("times", _("times")),
     )
     list_filter = (Since, "state", "kind", "format")

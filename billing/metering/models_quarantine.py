@@ -79,8 +79,8 @@ class QuarantinedUsage(models.Model):
     usage_record = models.ForeignKey(UsageRecord, models.PROTECT, null=True, verbose_name=_("usage record"), **LOOSE)
 
     class Meta:
-        verbose_name = _("quarantined usage")
-        verbose_name_plural = _("quarantined usage")
+        verbose_name = _("quarantined call")
+        verbose_name_plural = _("quarantined calls")
         constraints = [
             models.UniqueConstraint(fields=["account", "request_id"], name="quarantined_usage_request"),
             models.CheckConstraint(

@@ -42,8 +42,8 @@ class Migration(migrations.Migration):
                 ('reason', models.CharField(blank=True, max_length=500, verbose_name='reason')),
             ],
             options={
-                'verbose_name': 'quarantined usage',
-                'verbose_name_plural': 'quarantined usage',
+                'verbose_name': 'quarantined call',
+                'verbose_name_plural': 'quarantined calls',
             },
         ),
         migrations.AddField(
