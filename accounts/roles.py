@@ -19,6 +19,7 @@ READ: Final = (
     *("billing.wallet", "billing.creditgrant", "billing.creditproposal", "billing.journalentry"),
     *("billing.ledgeraccount", "billing.model", "billing.channel", "billing.priceversion"),
     *("billing.pricedraft", "billing.rehearsal"),
+    *("billing.quarantinedusage",),
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
 )
@@ -33,6 +34,7 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.change_terms_channel": ("channel", "Can change a channel's discount"),
     "billing.edit_pricedraft": ("pricedraft", "Can write, rehearse and propose price drafts"),
     "billing.publish_pricedraft": ("pricedraft", "Can publish and reject what another proposed"),
+    "billing.decide_quarantinedusage": ("quarantinedusage", "Can charge or dismiss refused usage"),
     "billing.give_credit": ("creditgrant", "Can give credit, or propose a large one"),
     "billing.decide_creditproposal": ("creditproposal", "Can approve and reject what another proposed"),
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
@@ -46,8 +48,10 @@ _OPERATIONS: Final = (
     "accounts.change_terms_benefitlevel",
     "billing.change_terms_channel",
     "billing.edit_pricedraft",
+    "billing.decide_quarantinedusage",
 )
 _FINANCE: Final = (
+    "billing.decide_quarantinedusage",
     "billing.edit_pricedraft",
     "billing.publish_pricedraft",
     "billing.give_credit",

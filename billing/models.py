@@ -13,6 +13,7 @@ from billing.catalog.models import (
 from billing.catalog.models_drafts import PriceDraft
 from billing.catalog.models_flows import FlowFactor, FlowRate
 from billing.metering.models import Authorization, RollupState, UsageRecord, UsageRollup
+from billing.metering.models_quarantine import QuarantinedUsage
 from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, RehearsedAccount, RehearsedModel
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
 
@@ -38,6 +39,7 @@ __all__ = [
     "PriceDraft",
     "PriceTier",
     "PriceVersion",
+    "QuarantinedUsage",
     "Rehearsal",
     "RehearsalPart",
     "RehearsedAccount",

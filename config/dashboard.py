@@ -18,6 +18,7 @@ from django.utils.translation import ngettext, pgettext
 
 from billing.books.models import CreditProposal, Wallet
 from billing.metering.models import Authorization, RollupState, UsageRecord, UsageRollup
+from billing.metering.models_quarantine import QuarantinedUsage
 from billing.payments.models import PaymentEvent, TopUp
 from config import clock
 from config.admin_cells import list_url
@@ -67,7 +68,7 @@ class Board:
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What unfold asks for before it renders the index."""
-    numbers: Any = cache.get_or_set("admin-dashboard", lambda: measure(clock.now()), KEPT_SECONDS)
+    numbers: Any = cache.get_or_set("admin-dashboard-2", lambda: measure(clock.now()), KEPT_SECONDS)
     return {**context, "title": _("Dashboard"), "board": board(numbers, request.user.has_perm)}
 
 
@@ -105,6 +106,9 @@ def measure(now: datetime) -> dict[str, Any]:
         "events": events,
         "overdraft": Wallet.objects.filter(overdraft__gt=0).aggregate(sum=Sum("overdraft"), accounts=Count("pk")),
         "proposals": CreditProposal.objects.filter(state="proposed").aggregate(sum=Sum("amount"), number=Count("pk")),
+        "quarantined": QuarantinedUsage.objects.filter(state="waiting").aggregate(
+            calls=Count("pk"), accounts=Count("account", distinct=True)
+        ),
         "holds": _holds(now),
         "refused": list(refused),
         "charges": _charges(month.date(), today.date()),
@@ -176,6 +180,8 @@ def board(numbers: dict[str, Any], may: Callable[[str], bool]) -> Board:
         found.stats.append(_overdraft(numbers["overdraft"]))
     if may("billing.view_creditproposal"):
         found.stats.append(_proposals(numbers["proposals"]))
+    if may("billing.view_quarantinedusage") and numbers["quarantined"]["calls"]:
+        found.stats.append(_quarantined(numbers["quarantined"]))
     return found
 
 
@@ -228,6 +234,14 @@ def _proposals(waiting: dict[str, Any]) -> Stat:
     note = _("%(sum)s for a second person") % {"sum": ui.usd_text(waiting["sum"] or ZERO)}
     url = list_url(CreditProposal, state__exact="proposed")
     return Stat(_("Credit proposals"), ui.count(waiting["number"]), note, url, bool(waiting["number"]))
+
+
+def _quarantined(waiting: dict[str, int]) -> Stat:
+    """Calls that were made and are not charged, because their usage contradicts itself."""
+    number = waiting["accounts"]
+    note = ngettext("of %(n)s account, not charged", "of %(n)s accounts, not charged", number) % {"n": ui.count(number)}
+    url = list_url(QuarantinedUsage, state__exact="waiting")
+    return Stat(_("Refused usage"), ui.count(waiting["calls"]), note, url, True)
 
 
 def _chart(days: list[tuple[date, Decimal, int]]) -> dict[str, Any]:

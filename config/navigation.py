@@ -59,6 +59,7 @@ GROUPS: Final = (
         (
             ("billing.usagerecord", gettext_lazy("Usage records"), "receipt_long"),
             ("billing.authorization", gettext_lazy("Authorizations"), "hourglass_top"),
+            ("billing.quarantinedusage", gettext_lazy("Quarantined calls"), "rule"),
             ("gateway.decisionreceipt", gettext_lazy("Refusals"), "block"),
             ("billing.usagerollup", gettext_lazy("Usage by day"), "calendar_month"),
             ("accounts.gatewaytoken", gettext_lazy("Gateway tokens"), "token"),

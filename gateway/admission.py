@@ -20,6 +20,7 @@ from django.db import connection
 from accounts.models import Account, ApiKey
 from billing import errors
 from billing.catalog.book import Book, Priced, current_book
+from billing.catalog.images import with_images
 from billing.catalog.plans import field_name
 from billing.catalog.rating import hold_list_price
 from billing.errors import BillingError, Denial
@@ -181,7 +182,7 @@ def _ask_before_money(question: _Question, book: Book, now: datetime) -> None:
 
 def hold_of(priced: Priced, estimate: dict[str, Any], fields: dict[str, Any], user_discount: Decimal) -> Decimal:
     """USD to hold: the estimate at its upper bound. Without an output limit: the model's own, at most `HOLD_CAP`."""
-    told = dict(estimate)
+    told = with_images(estimate, priced.model.image_rule)
     capped = (
         priced.plan.base is not None and told.get("max_output_tokens") is None and told.get("output_tokens") is None
     )

@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -23,7 +24,7 @@ from django.utils.translation import gettext_lazy as _
 
 from billing import errors
 from billing.errors import BillingError
-from billing.metering import holds, usage
+from billing.metering import holds, quarantine, usage
 from config import clock, pool, problems
 from config.middleware import clean_trace_id
 from gateway import admission, answers, parsing, reports, tokens
@@ -112,7 +113,7 @@ class Lane:
 
     def _make_batchers(self) -> None:
         self.authorizations: Batcher[tuple[UUID, parsing.Call], Any] = Batcher(_authorize, self.executor)
-        self.captures: Batcher[usage.Capture, Any] = Batcher(_capture, self.executor)
+        self.captures: Batcher[tuple[UUID, usage.Capture], Any] = Batcher(_capture, self.executor)
         self.voids: Batcher[tuple[UUID, str], Any] = Batcher(_void, self.executor)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -161,16 +162,18 @@ class Lane:
             found = await asyncio.gather(*(self._authorize(token, item) for item in items), return_exceptions=True)
             return 200, {"results": [answers.item(answer) for answer in found]}
         if route == "capture":
-            return await self._capture(hold, body)
+            return await self._capture(token, hold, body)
         if route == "capture_batch":
             items = parsing.items_of(body, "captures")
-            found = await asyncio.gather(*(self._capture_item(item) for item in items), return_exceptions=True)
+            found = await asyncio.gather(*(self._capture_item(token, item) for item in items), return_exceptions=True)
             return 200, {"results": [answers.item(answer) for answer in found]}
         if route == "void":
             status = await self.voids.submit((hold, parsing.reason_of(body)))  # type: ignore[arg-type]
             return 200, {"id": str(hold), "status": status}
         events = parsing.items_of(body, "events")
-        return 200, {"results": await loop.run_in_executor(self.executor, _with_connection, _report, events)}
+        return 200, {
+            "results": await loop.run_in_executor(self.executor, _with_connection, partial(_report, token), events)
+        }
 
     async def _authorize(self, token: UUID, body: Any) -> tuple[int, Any]:
         call = parsing.call_of(body)
@@ -181,7 +184,7 @@ class Lane:
             raise
         return (200 if admitted.repeated else 201), answers.authorization(admitted)
 
-    async def _capture(self, hold: UUID | None, body: Any) -> tuple[int, Any]:
+    async def _capture(self, token: UUID, hold: UUID | None, body: Any) -> tuple[int, Any]:
         used = parsing.used_of(body)
         wanted = usage.Capture(
             authorization_id=hold,  # type: ignore[arg-type]
@@ -189,12 +192,12 @@ class Lane:
             upstream_status=used.upstream_status,
             latency_ms=used.latency_ms,
         )
-        return 200, answers.capture(await self.captures.submit(wanted))
+        return 200, answers.capture(await self.captures.submit((token, wanted)))
 
-    async def _capture_item(self, item: Any) -> tuple[int, Any]:
+    async def _capture_item(self, token: UUID, item: Any) -> tuple[int, Any]:
         if not isinstance(item, dict):
             raise errors.InvalidRequest(_("%(field)s must be an object."), field="captures")
-        return await self._capture(uuid_of(item.get("id")), item)
+        return await self._capture(token, uuid_of(item.get("id")), item)
 
 
 def route_of(path: str) -> tuple[str, UUID | None]:
@@ -242,8 +245,11 @@ def _authorize(items: list[tuple[UUID, parsing.Call]]) -> list[Any]:
     return found
 
 
-def _capture(items: list[usage.Capture]) -> list[Any]:
-    return list(usage.capture(items, now=clock.now()))
+def _capture(items: list[tuple[UUID, usage.Capture]]) -> list[Any]:
+    now = clock.now()
+    found = list(usage.capture([wanted for _token, wanted in items], now=now))
+    quarantine.keep_captures(((*item, answer) for item, answer in zip(items, found, strict=True)), now=now)
+    return found
 
 
 def _void(items: list[tuple[UUID, str]]) -> list[Any]:
@@ -262,8 +268,8 @@ def _void(items: list[tuple[UUID, str]]) -> list[Any]:
     return found
 
 
-def _report(events: list[Any]) -> list[dict[str, Any]]:
-    return reports.record(events, now=clock.now())
+def _report(token: UUID, events: list[Any]) -> list[dict[str, Any]]:
+    return reports.record(events, token_id=token, now=clock.now())
 
 
 def _client_of(scope: Scope, headers: dict[str, str]) -> str:

@@ -13,7 +13,7 @@ import orjson
 from django.utils.translation import gettext_lazy as _
 
 from accounts import secrets
-from billing.catalog.reading import fields_of, usage_of
+from billing.catalog.reading import ToldUsage, fields_of, told_usage
 from billing.catalog.usage import Usage
 from billing.errors import BadRequest, InvalidRequest
 from config.middleware import clean_trace_id
@@ -44,9 +44,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What a finished call used."""
+    """What a finished call used, in canonical form or as its provider told it."""
 
-    usage: Usage
+    usage: Usage | ToldUsage
     upstream_status: int | None
     latency_ms: int | None
 
@@ -120,11 +120,11 @@ def call_of(body: Any) -> Call:
 
 
 def used_of(body: Any) -> Used:
-    """A capture's body: canonical usage, or the provider's own object with its format."""
+    """A capture's body: canonical usage, or the provider's own object, which is read once its channel is known."""
     if not isinstance(body, dict):
         raise InvalidRequest(_("%(field)s must be an object."), field="body")
     return Used(
-        usage=usage_of(body),
+        usage=told_usage(body),
         upstream_status=_whole(body, "upstream_status", 999),
         latency_ms=_whole(body, "latency_ms", 2_000_000_000),
     )

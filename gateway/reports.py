@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from billing import errors
 from billing.catalog.book import current_book
 from billing.catalog.plans import field_name
 from billing.errors import BillingError
-from billing.metering import usage
+from billing.metering import quarantine, usage
 from config.problems import plain
 from gateway import parsing
 from gateway.admission import callers_of
 
 
-def record(events: list[Any], *, now: datetime) -> list[dict[str, Any]]:
-    """Charge each event once; one bad event rejects only itself. The answers stand in the events' order."""
+def record(events: list[Any], *, now: datetime, token_id: UUID | None = None) -> list[dict[str, Any]]:
+    """Charge each event once; one bad event rejects only itself. The answers stand in the events' order.
+
+    Usage that is refused is kept for staff, with the gateway token that it came with.
+    """
     found: list[dict[str, Any]] = [{} for _ in events]
     parsed: list[tuple[int, parsing.Call, parsing.Used, datetime]] = []
     for place, event in enumerate(events):
@@ -63,7 +67,9 @@ def record(events: list[Any], *, now: datetime) -> list[dict[str, Any]]:
                 latency_ms=used.latency_ms,
             )
         )
-    for place, report, answer in zip(places, told, usage.report(told, now=now), strict=True):
+    charged = usage.report(told, now=now)
+    quarantine.keep_reports(((token_id, *pair) for pair in zip(told, charged, strict=True)), now=now)
+    for place, report, answer in zip(places, told, charged, strict=True):
         if isinstance(answer, BillingError):
             found[place] = _rejected(report.request_id, answer)
         else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from billing.catalog import images
 from billing.catalog.usage import Usage
 from config.openapi import DENIAL, PROBLEM
 from gateway import parsing
@@ -55,6 +56,18 @@ def _usage() -> Schema:
     )
 
 
+_SIDE: Schema = {"type": "integer", "minimum": 1, "maximum": images.LONGEST, "description": "Pixels."}
+_IMAGES: Schema = {
+    "type": "array",
+    "maxItems": images.MOST_IMAGES,
+    "items": _object(
+        {"width": _SIDE, "height": _SIDE, "detail": {"type": "string", "enum": list(images.DETAILS)}},
+        ("width", "height"),
+        additionalProperties=False,
+    ),
+    "description": "Images of the input: their tokens are counted by the model's rule and added to `input_tokens` and "
+    "`input_image_tokens` of the estimate. A capture charges what the provider counted.",
+}
 _CALL: dict[str, Schema] = {
     "request_id": _text(200, description="Names the call for ever: unique within the account."),
     "api_key": _text(200, description="The customer's key. Send this, or `account`."),
@@ -124,7 +137,7 @@ def _schemas() -> dict[str, Schema]:
             {
                 **_CALL,
                 "estimate": _object(
-                    {"max_output_tokens": _COUNT},
+                    {"max_output_tokens": _COUNT, "input_images": _IMAGES},
                     additionalProperties=True,
                     description="Canonical usage as far as known, and `max_output_tokens`; an upper bound is held.",
                 ),

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.admin_parts import audit_panel, person
 from billing.catalog import channels
-from billing.catalog.models import Channel, Model, PriceVersion
+from billing.catalog.models import Channel, Model, PriceVersion, UsageConvention
 from billing.desk import BillingDesk
 from config import clock
 from config.admin_base import ReasonForm, staff_action
@@ -90,12 +90,19 @@ class ChannelForm(ReasonForm):
     discount = forms.DecimalField(
         label=_("Discount factor"), max_digits=6, decimal_places=4, help_text=_("0.8 means 80 % is paid (C20).")
     )
+    usage_convention = forms.ChoiceField(
+        label=_("Input counts of its vendor"),
+        choices=UsageConvention.choices,
+        required=False,
+        help_text=_("Set it when the vendor counts cached tokens otherwise than its format documents (C17)."),
+    )
     active = forms.BooleanField(
         label=_("Active"), required=False, help_text=_("Off: calls that name this channel are refused.")
     )
 
     def __init__(self, *arguments: Any, obj: Channel, **options: Any) -> None:
-        super().__init__(*arguments, obj=obj, initial={"discount": obj.discount, "active": obj.active}, **options)
+        initial = {name: getattr(obj, name) for name in ("discount", "usage_convention", "active")}
+        super().__init__(*arguments, obj=obj, initial=initial, **options)
 
 
 @admin.register(Channel)
@@ -106,6 +113,7 @@ class ChannelAdmin(BillingDesk):
         "code",
         "name",
         column(_("discount factor"), lambda channel: ui.number(channel.discount), number=True, name="discount"),
+        column(_("input counts"), lambda channel: channel.get_usage_convention_display(), name="usage_convention"),
         column(_("state"), active, name="active"),
     )
     ordering = ("code",)
@@ -133,6 +141,7 @@ class ChannelAdmin(BillingDesk):
             obj.pk,
             discount=data["discount"],
             active=data["active"],
+            usage_convention=data["usage_convention"],
             actor=person(request),
             reason=data["reason"],
             now=clock.now(),

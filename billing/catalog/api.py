@@ -22,6 +22,7 @@ from accounts.authentication import (
 from accounts.models import Account
 from billing.catalog.book import Book, ModelCard, Price, current_book
 from billing.catalog.flow_terms import EVERY_PLAN, PLANS
+from billing.catalog.images import counted, with_images
 from billing.catalog.models import Model
 from billing.catalog.plans import Prices
 from billing.catalog.rating import PRICE_TYPES, plain, rate
@@ -250,7 +251,11 @@ class QuoteInput(serializers.Serializer[Any]):
 
     model = serializers.CharField(max_length=120, trim_whitespace=False, help_text="A slug.")
     channel = serializers.CharField(max_length=60, required=False, allow_null=True)
-    usage = serializers.JSONField(required=False, allow_null=True, help_text="Canonical usage.")
+    usage = serializers.JSONField(
+        required=False, allow_null=True,
+        help_text="Canonical usage; and `input_images`, up to 100 of `{width, height, detail?}`, whose tokens are "
+        "counted by the model's rule and added to `input_tokens` and `input_image_tokens`.",
+    )  # fmt: skip
     provider_usage = serializers.JSONField(
         required=False, allow_null=True, help_text="The provider's own object, untouched; needs `format`."
     )
@@ -272,6 +277,28 @@ class QuoteInput(serializers.Serializer[Any]):
         }
 
 
+class CountedImageOutput(serializers.Serializer[Any]):
+    """An image of the input, in pixels, and what it counts as."""
+
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+    tokens = serializers.IntegerField()
+
+
+class QuoteOutput(SheetOutput):
+    """The sheet, and the images that were counted for it."""
+
+    input_images = CountedImageOutput(many=True, help_text="Empty when none were named.")
+
+
+_IMAGES = OpenApiExample(
+    "A call with an image",
+    {
+        "model": "openai/gpt-4o",
+        "usage": {"input_tokens": 200, "output_tokens": 310, "input_images": [{"width": 1024, "height": 1024}]},
+    },
+    request_only=True,
+)
 _QUOTE = OpenApiExample(
     "A call with cached input",
     {
@@ -296,7 +323,7 @@ class Quotes(PublicView):
 
     @extend_schema(
         operation_id="quotes_create", summary="Price a call without making it", request=QuoteInput,
-        responses=SheetOutput, examples=[_QUOTE, _PROVIDER], tags=["Prices"],
+        responses=QuoteOutput, examples=[_QUOTE, _IMAGES, _PROVIDER], tags=["Prices"],
         description="Public, and charges nothing. The gateway, the portal's calculator and the rating of real calls "
         "use the same function. `account` may be named by a gateway, or by a credential of that account. `flows`: what "
         "the call would cost a subscription, at the standard Flow rate.",
@@ -307,15 +334,19 @@ class Quotes(PublicView):
         account = self._whose(told.get("account"))
         book = current_book()
         priced = book.priced(told["model"], told.get("channel"), now)
+        shown: list[dict[str, int]] = []
+        if isinstance(told.get("usage"), dict):
+            shown = counted(told["usage"], priced.model.image_rule)
+            told["usage"] = with_images(told["usage"], priced.model.image_rule)
         sheet = rate(
             priced.plan,
-            usage_of(told),
+            usage_of(told, priced.channel.usage_convention),
             channel_discount=priced.channel.discount,
             user_discount=user_discount(account),
             fields=fields_of(told),
         )
         cost = book.flow_terms.cost(sheet, plan=told.get("plan") or EVERY_PLAN, now=now)
-        return Response(SheetOutput(sheet.as_dict(flows=cost)).data)
+        return Response(QuoteOutput(sheet.as_dict(flows=cost) | {"input_images": shown}).data)
 
     def _whose(self, account_id: UUID | None) -> Account | None:
         """The account whose discount counts; one that the caller may not name does not exist."""

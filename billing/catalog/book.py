@@ -18,6 +18,7 @@ from typing import Final
 from django.db import connection
 
 from billing.catalog.flow_terms import FactorTerm, FlowTerm, FlowTerms
+from billing.catalog.images import ImageRule, read_rule
 from billing.catalog.models import CatalogState, Channel, Model, PriceVersion
 from billing.catalog.models_flows import FlowFactor, FlowRate
 from billing.catalog.plans import FieldMultiplierSpec, Plan, PriceSpec, TierSpec, compile_plan
@@ -44,6 +45,7 @@ class ModelCard:
     max_output_tokens: int | None
     coming_soon: bool
     active: bool
+    image_rule: ImageRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class ChannelCard:
     code: str
     discount: Decimal
     active: bool
+    usage_convention: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,10 @@ class Book:
         self.flow_terms = flow_terms or FlowTerms()
         self.models = {model.slug: model for model in models}
         self.channels = {channel.code: channel for channel in channels}
+        # Only what differs from the formats' own: a channel that is not here is read as its format documents (C17).
+        self._conventions = {
+            channel.id: channel.usage_convention for channel in self.channels.values() if channel.usage_convention
+        }
         self._by_version: dict[int, Price] = {}
         self._timeline: dict[tuple[str, str], list[Price]] = {}
         for price in prices:
@@ -123,6 +130,10 @@ class Book:
         if price is None:
             raise ModelUnpriced(model=slug, channel=card.code)
         return Priced(model, card, price)
+
+    def convention_of(self, channel_id: int) -> str:
+        """How the channel's vendor counts input: inclusive, exclusive, or "" as its format documents (C17)."""
+        return self._conventions.get(channel_id, "")
 
     def plan_of(self, price_version_id: int) -> Plan:
         """The compiled version by its id, however old. KeyError when there is no such version."""
@@ -197,16 +208,32 @@ def load_book() -> Book:
                 max_output_tokens=model.max_output_tokens,
                 coming_soon=model.coming_soon,
                 active=model.active,
+                image_rule=_image_rule(model),
             )
             for model in Model.objects.all()
         ],
         channels=[
-            ChannelCard(id=channel.pk, code=channel.code, discount=channel.discount, active=channel.active)
+            ChannelCard(
+                id=channel.pk,
+                code=channel.code,
+                discount=channel.discount,
+                active=channel.active,
+                usage_convention=channel.usage_convention,
+            )
             for channel in Channel.objects.all()
         ],
         prices=_prices(),
         flow_terms=_flow_terms(),
     )
+
+
+def _image_rule(model: Model) -> ImageRule | None:
+    try:
+        return read_rule(model.image_tokens) if model.image_tokens is not None else None
+    except InvalidPrice as refusal:
+        # As with a bad price: estimates with images are refused for this model alone.
+        log.error("the image rule of %s cannot be used: %s", model.slug, refusal)
+        return None
 
 
 def spec_of(version: PriceVersion) -> PriceSpec:

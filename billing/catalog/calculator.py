@@ -10,6 +10,7 @@ from typing import Any, Final
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from billing.catalog.image_text import Question
 from billing.catalog.layout import ITEM_LABELS, Layout, lay_out
 from billing.catalog.plans import PER_IMAGE, PER_MEGAPIXEL, PER_REQUEST, PER_SECOND, Plan
 from billing.catalog.pricelist import Offer, priced_apart
@@ -61,7 +62,9 @@ class Calculation:
     sheet: Sheet | None = None
 
 
-def calculate(offer: Offer, user_discount: Decimal, params: Mapping[str, str]) -> Calculation:
+def calculate(
+    offer: Offer, user_discount: Decimal, params: Mapping[str, str], images: Question | None = None
+) -> Calculation:
     """Rate what the form says; without anything said, an ordinary call."""
     plan = offer.plan
     quantities = [
@@ -81,7 +84,7 @@ def calculate(offer: Offer, user_discount: Decimal, params: Mapping[str, str]) -
     try:
         sheet = rate(
             plan,
-            parse_usage(told),
+            parse_usage(images.added(told) if images else told),
             channel_discount=offer.channel.discount,
             user_discount=user_discount,
             fields={one.name: one.selected for one in choices if one.selected},

@@ -73,6 +73,50 @@ SIZES: Final[dict[str, tuple[int | None, int | None]]] = {
     "x-ai/grok-code-fast-1": (256_000, None),
 }
 
+_CLAUDE: Final[dict[str, Any]] = {"kind": "area", "pixels_per_token": 750, "longest_side": 1568, "max_tokens": 1600}
+_GEMINI_2: Final[dict[str, Any]] = {"kind": "tiles", "tile": 768, "tile_tokens": 258, "small": 384}
+_GEMINI_3: Final[dict[str, Any]] = {"kind": "fixed", "tokens": 1120, "low_tokens": 280}
+
+
+def _tiles(base: int, each: int) -> dict[str, Any]:
+    return {
+        "kind": "tiles",
+        "fit": 2048,
+        "short_side": 768,
+        "tile": 512,
+        "base_tokens": base,
+        "tile_tokens": each,
+        "low_tokens": base,
+    }
+
+
+def _patches(multiplier: str) -> dict[str, Any]:
+    return {"kind": "patches", "patch": 32, "max_patches": 1536, "multiplier": multiplier}
+
+
+# slug: what an image in the input counts as (F053), as the vendors document it.
+IMAGES: Final[dict[str, dict[str, Any]]] = {
+    "google/gemini-2.0-flash": _GEMINI_2,
+    "google/gemini-2.0-flash-lite-001": _GEMINI_2,
+    "google/gemini-2.5-flash": _GEMINI_2,
+    "google/gemini-2.5-flash-lite": _GEMINI_2,
+    "google/gemini-2.5-pro": _GEMINI_2,
+    "google/gemini-3-flash-preview": _GEMINI_3,
+    "google/gemini-3-pro-image-preview": {"kind": "fixed", "tokens": 560},
+    "google/gemini-3-pro-preview": _GEMINI_3,
+    "google/gemma-3-12b-it": {"kind": "fixed", "tokens": 256},
+    "openai/gpt-4.1": _tiles(85, 170),
+    "openai/gpt-4.1-mini": _patches("1.62"),
+    "openai/gpt-4.1-nano": _patches("2.46"),
+    "openai/gpt-4o": _tiles(85, 170),
+    "openai/gpt-4o-mini": _tiles(2833, 5667),
+    "openai/gpt-5": _tiles(70, 140),
+    "openai/gpt-5-chat": _tiles(70, 140),
+    "openai/gpt-5-mini": _patches("1.62"),
+    "openai/gpt-5-nano": _patches("2.46"),
+    "openai/o4-mini": _patches("1.72"),
+}
+
 CHANNELS: Final[list[dict[str, str]]] = [
     {"code": "default", "name": "Direct", "discount": "1"},
     {"code": "aws-us", "name": "AWS, United States", "discount": "0.82"},
@@ -97,6 +141,8 @@ def build(plan_table: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
             "coming_soon": entry["coming_soon"],
             "prices": [],
         }
+        if rule := IMAGES.get(slug, _CLAUDE if slug.startswith("anthropic/") else None):
+            model["image_tokens"] = rule
         found = genai.find(slug)
         converted = genai.convert(found, on=AS_OF) if found else None
         if found and converted and converted.price:

@@ -17,6 +17,8 @@ from typing import Any, Final, NoReturn
 from django.utils.translation import gettext_lazy as _
 
 from billing.catalog.flow_documents import FactorEntry, RateEntry, read_factor, read_rate
+from billing.catalog.images import ImageRule, read_rule
+from billing.catalog.normalise import CONVENTIONS
 from billing.catalog.plans import PRICE_TYPES, FieldMultiplierSpec, PriceSpec, TierSpec, compile_plan, places_of
 from billing.errors import InvalidCatalog, InvalidPrice
 from billing.money import parse_decimal
@@ -35,6 +37,7 @@ class ChannelEntry:
     discount: Decimal
     name: str = ""
     active: bool = True
+    usage_convention: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class ModelEntry:
     coming_soon: bool = False
     active: bool = True
     prices: tuple[PriceEntry, ...] = ()
+    image_tokens: ImageRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ def read_document(
 
 
 def _channel(node: _Node) -> ChannelEntry:
-    entry = node.object({"code", "name", "discount", "active"})
+    entry = node.object({"code", "name", "discount", "active", "usage_convention"})
     discount = entry.get("discount").decimal(places=DISCOUNT_PLACES, default=Decimal(1))
     if not 0 < discount <= Decimal("1.5"):
         entry.get("discount").refuse(_("it must be above 0 and at most 1.5"))
@@ -120,6 +124,7 @@ def _channel(node: _Node) -> ChannelEntry:
         name=entry.get("name").text(120, default=""),
         discount=discount,
         active=entry.get("active").flag(default=True),
+        usage_convention=entry.get("usage_convention").choice(("", *CONVENTIONS), default=""),
     )
 
 
@@ -136,6 +141,7 @@ def _model(node: _Node) -> ModelEntry:
             "coming_soon",
             "active",
             "prices",
+            "image_tokens",
         }
     )
     slug = entry.get("slug").slug(120)
@@ -152,7 +158,17 @@ def _model(node: _Node) -> ModelEntry:
         coming_soon=entry.get("coming_soon").flag(default=False),
         active=entry.get("active").flag(default=True),
         prices=prices,
+        image_tokens=_image_rule(entry.get("image_tokens")),
     )
+
+
+def _image_rule(node: _Node) -> ImageRule | None:
+    if node.absent:
+        return None
+    try:
+        return read_rule(node.value)
+    except InvalidPrice as refusal:
+        raise InvalidCatalog("%(place)s: %(problem)s", place=node.place, problem=refusal.detail) from None
 
 
 def _price(node: _Node, slug: str) -> PriceEntry:

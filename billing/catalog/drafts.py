@@ -39,7 +39,7 @@ before_proposal: list[Callable[[PriceDraft], None]] = []
 @transaction.atomic
 def create(document: Document, *, title: str, actor: User, reason: str, now: datetime) -> PriceDraft:
     """A draft of a whole document, from a file of any format."""
-    if not document.models and not document.channels:
+    if not (document.models or document.channels or document.flow_rates or document.flow_factors):
         raise InvalidRequest(_("The document has no prices."), field="document")
     draft = PriceDraft(
         title=_title(title),

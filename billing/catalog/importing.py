@@ -21,6 +21,7 @@ from billing.catalog import genai, litellm_file
 from billing.catalog.book import spec_of
 from billing.catalog.documents import ChannelEntry, Document, PriceEntry, read_document, read_json
 from billing.catalog.flow_importing import put_factors, put_rates
+from billing.catalog.images import rule_body
 from billing.catalog.models import (
     CatalogState,
     Channel,
@@ -157,7 +158,12 @@ def import_catalog(
 
 
 def _put_channel(entry: ChannelEntry, document: Document, diff: Diff) -> Channel:
-    wanted = {"name": entry.name, "discount": entry.discount, "active": entry.active}
+    wanted = {
+        "name": entry.name,
+        "discount": entry.discount,
+        "active": entry.active,
+        "usage_convention": entry.usage_convention,
+    }
     channel = Channel.objects.filter(code=entry.code).first()
     if channel is None:
         diff.add("new", "channel", entry.code, f"discount {plain(entry.discount)}")
@@ -177,6 +183,7 @@ def _put_models(document: Document, models: dict[str, Model], diff: Diff) -> Non
             "description": entry.description,
             "context_window": entry.context_window,
             "max_output_tokens": entry.max_output_tokens,
+            "image_tokens": rule_body(entry.image_tokens) if entry.image_tokens else None,
             "coming_soon": entry.coming_soon,
             "active": entry.active,
         }

@@ -41,6 +41,12 @@ class Model(models.Model):
     description = models.TextField(_("description"), blank=True)
     context_window = models.PositiveIntegerField(_("context window"), null=True, blank=True)
     max_output_tokens = models.PositiveIntegerField(_("largest output"), null=True, blank=True)
+    image_tokens = models.JSONField(
+        _("tokens of an input image"),
+        null=True,
+        blank=True,
+        help_text=_("A rule by size, used for estimates (F053); none: not known."),
+    )
     coming_soon = models.BooleanField(_("coming soon"), default=False)
     active = models.BooleanField(_("active"), default=True)
 
@@ -53,12 +59,28 @@ class Model(models.Model):
         return self.name
 
 
+class UsageConvention(models.TextChoices):
+    """Does a vendor's input count include cached tokens (C17)?"""
+
+    DOCUMENTED = "", _("As the format documents")
+    INCLUSIVE = "inclusive", _("With cached tokens")
+    EXCLUSIVE = "exclusive", _("Without cached tokens")
+
+
 class Channel(models.Model):
     """Where calls are bought; its discount is a factor on the model's price (F043, C20)."""
 
     code = models.CharField(_("code"), max_length=60, unique=True)
     name = models.CharField(_("name"), max_length=120, blank=True)
     discount = models.DecimalField(_("discount factor"), max_digits=6, decimal_places=4, default=1)
+    usage_convention = models.CharField(
+        _("input counts of its vendor"),
+        max_length=9,
+        choices=UsageConvention,
+        blank=True,
+        default=UsageConvention.DOCUMENTED,
+        help_text=_("Whether the input that the vendor reports includes what was read from or written to a cache."),
+    )
     active = models.BooleanField(_("active"), default=True)
 
     class Meta:
@@ -69,7 +91,10 @@ class Channel(models.Model):
             models.CheckConstraint(
                 condition=models.Q(discount__gt=0, discount__lte=models.Value("1.5", models.DecimalField())),
                 name="channel_discount",
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(usage_convention__in=["", "inclusive", "exclusive"]), name="channel_usage_convention"
+            ),
         ]
 
     def __str__(self) -> str:

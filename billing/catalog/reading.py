@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from django.utils.translation import gettext_lazy as _
 
@@ -15,18 +16,51 @@ from billing.errors import InvalidRequest, InvalidUsage
 _FIELD_NAME = re.compile(r"[0-9A-Za-z_.:\-\[\]]{1,120}")
 
 
-def usage_of(body: Mapping[str, Any]) -> Usage:
-    """`usage`, or `provider_usage` with `format`; one of them."""
+CANONICAL: Final = "canonical"
+"""The format of `usage`, which no convention changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldUsage:
+    """Usage as it was told: what only the call's channel can make plain (C17), or what could not be read."""
+
+    format: str
+    body: Mapping[str, Any]
+
+    def read(self, convention: str = "") -> Usage:
+        """Canonical usage. Raises InvalidUsage."""
+        return read_usage(self.format, self.body, convention)
+
+
+def read_usage(format: str, body: Mapping[str, Any], convention: str = "") -> Usage:
+    """Canonical usage out of what was told in this format, counted as the convention says."""
+    return parse_usage(body) if format == CANONICAL else normalise(format, body, convention=convention)
+
+
+def told_usage(body: Mapping[str, Any]) -> Usage | ToldUsage:
+    """Canonical usage at once; what waits for its channel, or contradicts itself, as it was told.
+
+    Raises InvalidUsage only for a body that tells no usage at all.
+    """
     usage, provider = body.get("usage"), body.get("provider_usage")
     if (usage is None) == (provider is None):
         raise InvalidUsage(_("Send either usage, or provider_usage with its format."), field="usage")
     if usage is not None:
         if not isinstance(usage, dict):
             raise InvalidUsage(_("%(field)s must be an object."), field="usage")
-        return parse_usage(usage)
+        try:
+            return parse_usage(usage)
+        except InvalidUsage:
+            return ToldUsage(CANONICAL, usage)  # it is refused where the call that it belongs to is known
     if not isinstance(provider, dict):
         raise InvalidUsage(_("%(field)s must be an object."), field="provider_usage")
-    return normalise(str(body.get("format", "")), provider)
+    return ToldUsage(str(body.get("format", ""))[:40], provider)
+
+
+def usage_of(body: Mapping[str, Any], convention: str = "") -> Usage:
+    """`usage`, or `provider_usage` with `format`, one of them, in canonical form. Raises InvalidUsage."""
+    found = told_usage(body)
+    return found if isinstance(found, Usage) else found.read(convention)
 
 
 def fields_of(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from billing.catalog import calculator, pricelist
+from billing.catalog import calculator, image_text, pricelist
 from billing.catalog.book import current_book
 from billing.catalog.calculator_views import asked_of, context_of, level_of
 from billing.catalog.models import Model, PriceVersion
@@ -137,7 +137,9 @@ def model(request: HttpRequest, slug: str) -> HttpResponse:
     offer = next((one for one in entry.offers if one.channel.code == wanted), entry.offer)
     context = {"entry": entry, "offer": offer, "per": per, "level": level, "discount": discount}
     if offer is not None:
-        calculation = calculator.calculate(offer, discount, request.GET)
+        rule = entry.model.image_rule if offer.plan.base is not None else None
+        context["images"] = images = image_text.question(rule, request.GET) if rule is not None else None
+        calculation = calculator.calculate(offer, discount, request.GET, images)
         context["calculation"] = calculation
         context["flows"] = book.flow_terms.cost(calculation.sheet, now=now) if calculation.sheet else None
         if request.htmx and request.htmx.target == "calculation":  # type: ignore[attr-defined]

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from billing.catalog.documents import ChannelEntry, Document, ModelEntry
+from billing.catalog.flow_documents import FactorEntry, RateEntry
+from billing.catalog.images import rule_body
 from billing.catalog.plans import PER_TOKEN, PriceSpec, plain
 
 
@@ -15,7 +17,7 @@ def price_body(spec: PriceSpec, effective_from: datetime) -> dict[str, Any]:
     body: dict[str, Any] = {
         "channel": spec.channel,
         "type": spec.type,
-        "effective_from": effective_from.isoformat().replace("+00:00", "Z"),
+        "effective_from": _moment(effective_from),
     }
     if spec.free:
         body["free"] = True
@@ -49,23 +51,41 @@ def price_body(spec: PriceSpec, effective_from: datetime) -> dict[str, Any]:
 
 def document_body(document: Document) -> dict[str, Any]:
     """The whole document as JSON can hold it."""
-    return {
+    body = {
         "channels": [_channel(entry) for entry in document.channels],
         "models": [_model(entry) for entry in document.models],
+        "flow_rates": [_dated(entry) for entry in document.flow_rates],
+        "flow_factors": [_dated(entry) for entry in document.flow_factors],
     }
+    return {name: entries for name, entries in body.items() if entries or name in ("channels", "models")}
 
 
 def _channel(entry: ChannelEntry) -> dict[str, Any]:
-    return _fields(entry) | {"discount": plain(entry.discount)}
+    body = _fields(entry) | {"discount": plain(entry.discount)}
+    return {name: value for name, value in body.items() if name != "usage_convention" or value}
 
 
 def _model(entry: ModelEntry) -> dict[str, Any]:
     body = {name: value for name, value in _fields(entry).items() if value is not None}
+    if entry.image_tokens is not None:
+        body["image_tokens"] = rule_body(entry.image_tokens)
     body["prices"] = [price_body(price.spec, price.effective_from) for price in entry.prices]
     return body
 
 
-def _fields(entry: ChannelEntry | ModelEntry) -> dict[str, Any]:
+def _dated(entry: RateEntry | FactorEntry) -> dict[str, Any]:
+    told = {name: value for name, value in _fields(entry).items() if name != "place"}
+    return {
+        name: _moment(value) if isinstance(value, datetime) else plain(value) if isinstance(value, Decimal) else value
+        for name, value in told.items()
+    }
+
+
+def _moment(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def _fields(entry: ChannelEntry | ModelEntry | RateEntry | FactorEntry) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in entry.__dataclass_fields__}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -221,7 +222,12 @@ class AuthorizationAdmin(BillingDesk):
 
 def age(hold: Authorization) -> str:
     """How long a hold has been open, or was."""
-    seconds = int(((hold.closed_at or clock.now()) - hold.created_at).total_seconds())
+    return age_of(hold.created_at, hold.closed_at)
+
+
+def age_of(since: datetime, until: datetime | None) -> str:
+    """From then until it ended, or until now, in the unit that says it."""
+    seconds = int(((until or clock.now()) - since).total_seconds())
     if seconds < 120:
         return gettext("%(n)s s") % {"n": seconds}
     return gettext("%(n)s min") % {"n": ui.count(seconds // 60)}

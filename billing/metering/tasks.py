@@ -4,7 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from billing.metering import holds, rehearsal, rollups
+from billing.metering import holds, quarantine, rehearsal, rollups
 from billing.waking import wake
 from config import clock
 
@@ -21,6 +21,12 @@ def expire_holds() -> None:
     now = clock.now()
     while holds.expire_due(now=now):
         pass
+
+
+@shared_task(ignore_result=True)
+def settle_quarantine() -> None:
+    """Close refused usage that the gateway has meanwhile settled itself."""
+    quarantine.settle(now=clock.now())
 
 
 @shared_task(ignore_result=True)

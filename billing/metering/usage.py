@@ -15,6 +15,7 @@ from django.db import DataError
 
 from billing.catalog.book import Book, current_book
 from billing.catalog.rating import Plan, Sheet, rate
+from billing.catalog.reading import ToldUsage
 from billing.catalog.stored import store
 from billing.catalog.usage import Usage
 from billing.errors import AlreadyCaptured, AlreadyVoided, BillingError, IdempotencyConflict, NotFound, NotRecorded
@@ -30,7 +31,7 @@ class Capture:
     """The actual usage of an authorised call."""
 
     authorization_id: UUID
-    usage: Usage
+    usage: Usage | ToldUsage
     upstream_status: int | None = None
     latency_ms: int | None = None
 
@@ -48,7 +49,7 @@ class Report:
     channel_discount: Decimal
     user_discount: Decimal
     fields: dict[str, Any]
-    usage: Usage
+    usage: Usage | ToldUsage
     occurred_at: datetime
     trace_id: str
     fingerprint: str = ""
@@ -123,7 +124,8 @@ def capture(captures: Sequence[Capture], *, now: datetime) -> list[Charged | Bil
     """Charge authorised calls for what they used, in the order given; a refusal stands in its call's place.
 
     The terms are those of the authorization (price version, discounts, fields), whatever changed since. More than the
-    hold is charged all the same and becomes overdraft. The same usage again returns the same answer.
+    hold is charged all the same and becomes overdraft. The same usage again returns the same answer. A provider's own
+    object is read as the channel of the authorization counts (C17).
     """
     terms = {
         row[0]: row
@@ -155,17 +157,18 @@ def capture(captures: Sequence[Capture], *, now: datetime) -> list[Charged | Bil
             trace,
             at,
         ) = row
+        used = wanted.usage
         try:
-            sheet = rate(
-                _plan(book, version), wanted.usage, channel_discount=of_channel, user_discount=of_user, fields=fields
-            )
+            if type(used) is not Usage:
+                used = used.read(book.convention_of(channel))  # type: ignore[union-attr]
+            sheet = rate(_plan(book, version), used, channel_discount=of_channel, user_discount=of_user, fields=fields)
         except BillingError as refusal:
             answers[place] = refusal
             continue
-        stored = wanted.usage.as_dict()
+        stored = used.as_dict()
         item = _Item(
             hold, hold, account, key, request, _digest(stored), kind, funding, model, channel, version, of_channel,
-            of_user, fields, wanted.usage, stored, sheet.list_price, _to_pay(sheet, funding), store(sheet),
+            of_user, fields, used, stored, sheet.list_price, _to_pay(sheet, funding), store(sheet),
             wanted.upstream_status, wanted.latency_ms, print_, trace, at,
         )  # fmt: skip
         items.append(item)
@@ -182,10 +185,13 @@ def report(reports: Sequence[Report], *, now: datetime) -> list[Charged | Billin
     items: list[_Item] = []
     places: list[int] = []
     for place, told in enumerate(reports):
+        used = told.usage
         try:
+            if type(used) is not Usage:
+                used = used.read(book.convention_of(told.channel_id))  # type: ignore[union-attr]
             sheet = rate(
                 _plan(book, told.price_version_id),
-                told.usage,
+                used,
                 channel_discount=told.channel_discount,
                 user_discount=told.user_discount,
                 fields=told.fields,
@@ -193,11 +199,11 @@ def report(reports: Sequence[Report], *, now: datetime) -> list[Charged | Billin
         except BillingError as refusal:
             answers[place] = refusal
             continue
-        stored = told.usage.as_dict()
+        stored = used.as_dict()
         item = _Item(
             uuid7(), None, told.account_id, told.api_key_id, told.request_id,
             _digest({"model": told.model_id, **stored}), "call", "payg", told.model_id, told.channel_id,
-            told.price_version_id, told.channel_discount, told.user_discount, told.fields, told.usage, stored,
+            told.price_version_id, told.channel_discount, told.user_discount, told.fields, used, stored,
             sheet.list_price, _to_pay(sheet, "payg"), store(sheet),
             told.upstream_status, told.latency_ms, told.fingerprint, told.trace_id, told.occurred_at,
         )  # fmt: skip

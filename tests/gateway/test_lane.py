@@ -11,6 +11,7 @@ from accounts import api_keys
 from accounts.models import Account, GatewayToken
 from billing.books.models import JournalEntry, Wallet
 from billing.metering.models import Authorization, UsageRecord
+from billing.metering.models_quarantine import QuarantinedUsage
 from config import clock
 from gateway import tokens
 from gateway.models import DecisionReceipt
@@ -319,3 +320,20 @@ def test_a_token_with_an_address_list_is_refused_from_elsewhere(live_stack, cust
         f"{live_stack}/api/v1/authorizations", json=body(customer[2]), headers={"Authorization": f"Bearer {secret}"}
     )
     assert (answer.status_code, answer.json()["code"]) == (403, "ip_not_allowed")
+
+
+def test_refused_usage_is_kept_with_the_token_it_came_with_and_its_neighbours_are_charged(gateway, customer):
+    held = [gateway.post("/api/v1/authorizations", json=body(customer[2], n)).json()["id"] for n in (1, 2)]
+    apart = {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 90}}
+    captures = [
+        {"id": held[0], "format": "openai.chat", "provider_usage": apart},
+        {"id": held[1], "usage": {"input_tokens": 100}},
+    ]
+
+    done = gateway.post("/api/v1/captures/batch", json={"captures": captures}).json()["results"]
+
+    row = QuarantinedUsage.objects.get()
+    assert [one.get("charge") or one["code"] for one in done] == ["invalid_usage", "0.1000000000"]
+    assert (str(row.authorization_id), row.state, row.body) == (held[0], "waiting", apart)
+    assert row.token_id == GatewayToken.objects.get().pk
+    assert UsageRecord.objects.count() == 1

@@ -18,6 +18,7 @@ from billing.catalog.documents import read_document, read_json
 from billing.catalog.models import CatalogState, Channel, Model, PriceVersion
 from billing.catalog.rating import rate
 from billing.catalog.usage import Usage
+from billing.catalog.writing import document_body
 from billing.errors import InvalidCatalog, ModelUnpriced, UnknownChannel, UnknownModel
 
 pytestmark = pytest.mark.django_db
@@ -492,3 +493,16 @@ def test_prices_by_length_of_context_come_in_as_tiers(tmp_path: Path) -> None:
     out = run(str(path), "--format", "litellm")
 
     assert "qwen-flash @ default  0.00005/0.0004 per 1K >256000 0.00025/0.002" in out
+
+
+def test_a_channels_counting_of_input_is_imported_and_written_back() -> None:
+    body = {"channels": [{"code": "apart", "usage_convention": "exclusive"}, {"code": "default"}], "models": []}
+    document = read_document(body)
+
+    importing.import_catalog(document, now=NOON)
+
+    assert Channel.objects.get(code="apart").usage_convention == "exclusive"
+    assert load_book().channels["apart"].usage_convention == "exclusive"
+    assert [one.get("usage_convention") for one in document_body(document)["channels"]] == ["exclusive", None]
+    with pytest.raises(InvalidCatalog, match="usage_convention"):
+        read_document({"channels": [{"code": "c", "usage_convention": "both"}]})

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0012_stored_sheet'),
+        ('billing', '0011_stored_sheet'),
     ]
 
     operations = [

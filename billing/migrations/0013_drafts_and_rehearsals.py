@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0001_initial'),
-        ('billing', '0013_flow_terms'),
+        ('billing', '0012_flow_terms'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
