@@ -22,6 +22,7 @@ from billing.catalog.book import current_book
 from billing.catalog.models import Model
 from billing.catalog.sheets import SheetOutput
 from billing.metering import rollups
+from billing.metering.adjusted import adjustments_of
 from billing.metering.models import Funding, UsageRecord
 from billing.metering.sheet import paid_from, rated
 from billing.money import text
@@ -144,11 +145,23 @@ class PartOutput(serializers.Serializer[Any]):
     kind = serializers.CharField(source="grant.kind", allow_null=True, default=None)
 
 
+class AdjustmentOutput(serializers.Serializer[Any]):
+    """What a price correction, or its reversal, made of the charge."""
+
+    at = UtcField()
+    correction = serializers.UUIDField(source="correction_id")
+    entry = serializers.UUIDField(source="entry_id")
+    reversal = serializers.BooleanField()
+    charge_before = AmountField(help_text="USD.")
+    charge_after = AmountField(help_text="USD.")
+
+
 class UsageDetailOutput(UsageOutput):
     """A call with all that made its price."""
 
     usage = serializers.DictField(help_text="Canonical usage, as rated.")
     sheet = serializers.SerializerMethodField()
+    adjustments = serializers.SerializerMethodField()
     entry = serializers.SerializerMethodField()
     paid_by = serializers.SerializerMethodField()
 
@@ -163,6 +176,11 @@ class UsageDetailOutput(UsageOutput):
         """null where nothing was charged."""
         entry = self.context.get("entry")
         return dict(EntryOutput(entry).data) if entry else None
+
+    @extend_schema_field(AdjustmentOutput(many=True))
+    def get_adjustments(self, record: UsageRecord) -> list[dict[str, Any]]:
+        """Oldest first; the last one's `charge_after` is what the call costs."""
+        return list(AdjustmentOutput(adjustments_of(record), many=True).data)
 
     @extend_schema_field(PartOutput(many=True))
     def get_paid_by(self, record: UsageRecord) -> list[dict[str, Any]]:
