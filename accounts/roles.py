@@ -18,8 +18,7 @@ READ: Final = (
     *("account.emailaddress", "auth.group"),
     *("billing.wallet", "billing.creditgrant", "billing.creditproposal", "billing.journalentry"),
     *("billing.ledgeraccount", "billing.model", "billing.channel", "billing.priceversion"),
-    *("billing.pricedraft", "billing.rehearsal"),
-    *("billing.quarantinedusage",),
+    *("billing.pricedraft", "billing.rehearsal", "billing.correction", "billing.quarantinedusage"),
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
 )
@@ -35,6 +34,8 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.edit_pricedraft": ("pricedraft", "Can write, rehearse and propose price drafts"),
     "billing.publish_pricedraft": ("pricedraft", "Can publish and reject what another proposed"),
     "billing.decide_quarantinedusage": ("quarantinedusage", "Can charge or dismiss refused usage"),
+    "billing.edit_correction": ("correction", "Can write, preview and propose price corrections"),
+    "billing.decide_correction": ("correction", "Can approve, reject and reverse what another proposed"),
     "billing.give_credit": ("creditgrant", "Can give credit, or propose a large one"),
     "billing.decide_creditproposal": ("creditproposal", "Can approve and reject what another proposed"),
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
@@ -49,11 +50,14 @@ _OPERATIONS: Final = (
     "billing.change_terms_channel",
     "billing.edit_pricedraft",
     "billing.decide_quarantinedusage",
+    "billing.edit_correction",
 )
 _FINANCE: Final = (
     "billing.decide_quarantinedusage",
     "billing.edit_pricedraft",
     "billing.publish_pricedraft",
+    "billing.edit_correction",
+    "billing.decide_correction",
     "billing.give_credit",
     "billing.decide_creditproposal",
     "billing.replay_paymentevent",

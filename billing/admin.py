@@ -3,7 +3,16 @@
 from billing.books import admin as books
 from billing.catalog import admin as catalog
 from billing.metering import admin as metering
-from billing.metering import admin_drafts, admin_quarantine, admin_rehearsal
+from billing.metering import admin_drafts, admin_quarantine, admin_rehearsal, admin_rerating
 from billing.payments import admin as payments
 
-__all__ = ["admin_drafts", "admin_quarantine", "admin_rehearsal", "books", "catalog", "metering", "payments"]
+__all__ = [
+    "admin_drafts",
+    "admin_quarantine",
+    "admin_rehearsal",
+    "admin_rerating",
+    "books",
+    "catalog",
+    "metering",
+    "payments",
+]

@@ -15,12 +15,16 @@ from billing.catalog.models_flows import FlowFactor, FlowRate
 from billing.metering.models import Authorization, RollupState, UsageRecord, UsageRollup
 from billing.metering.models_quarantine import QuarantinedUsage
 from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, RehearsedAccount, RehearsedModel
+from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount, Correction
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
 
 __all__ = [
     "Authorization",
     "CatalogState",
     "Channel",
+    "ChargeAdjustment",
+    "CorrectedAccount",
+    "Correction",
     "CreditGrant",
     "CreditProposal",
     "FieldMultiplier",

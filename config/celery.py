@@ -20,6 +20,7 @@ app.conf.beat_schedule = {
         "task": "billing.metering.tasks.settle_quarantine",
         "schedule": 60.0,
     },
+    "metering: corrections to go on with": {"task": "billing.metering.tasks.sweep_corrections", "schedule": 30.0},
     "metering: rehearsals to go on with": {"task": "billing.metering.tasks.sweep_rehearsals", "schedule": 30.0},
     "payments: events nobody finished": {"task": "billing.payments.tasks.sweep_events", "schedule": 15.0},
     "payments: orders without news": {"task": "billing.payments.tasks.sweep_top_ups", "schedule": 30.0},

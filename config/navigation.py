@@ -52,6 +52,7 @@ GROUPS: Final = (
             ("billing.priceversion", gettext_lazy("Price versions"), "sell"),
             ("billing.pricedraft", gettext_lazy("Price drafts"), "edit_note"),
             ("billing.rehearsal", gettext_lazy("Rehearsals"), "science"),
+            ("billing.correction", gettext_lazy("Price corrections"), "price_change"),
         ),
     ),
     (

@@ -7,6 +7,7 @@ charge recomputed as `verify_charges` does. A test that damages the books on pur
 
 from django.db import connection
 
+import billing.metering.rerating_verify
 import billing.metering.verify
 import billing.payments.verify  # registers its checks
 from billing import seeds
@@ -41,4 +42,5 @@ def broken_books() -> list[str]:
     found = [
         f"{result.check.number} {result.check.sentence}: {row}" for result in verify.run() for row in result.broken
     ]
+    found += [row for _, rows in billing.metering.rerating_verify.recompute_adjustments() for row in rows]
     return found + [row for _, rows in billing.metering.verify.recompute_charges() for row in rows]

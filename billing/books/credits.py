@@ -84,7 +84,7 @@ def give(
     ledger.post(
         entry_kind, *lines, account_id=account_id, key=key, now=now, meta={**(meta or {}), "grant": str(place.pk)}
     )
-    _refresh_next_expiry(account_id, now)
+    refresh_next_expiry(account_id, now)
     grant.refresh_from_db()
     return grant
 
@@ -145,6 +145,7 @@ def due_for_expiry(*, now: datetime, limit: int = 500) -> list[UUID]:
     )
 
 
-def _refresh_next_expiry(account_id: UUID, now: datetime) -> None:
+def refresh_next_expiry(account_id: UUID, now: datetime) -> None:
+    """Let the wallet know when its next credit expires; the caller holds its lock."""
     soonest = CreditGrant.objects.filter(account_id=account_id, remaining__gt=0).aggregate(at=Min("expires_at"))["at"]
     Wallet.objects.filter(pk=account_id).update(next_expiry_at=soonest)

@@ -65,6 +65,17 @@ def _told(entry: JournalEntry, grant: CreditGrant | None) -> Told:
     if entry.kind == Kind.USAGE:
         calls = int(entry.meta.get("calls", 1))
         return Told(entry, ngettext("%(calls)s call", "%(calls)s calls", calls) % {"calls": f"{calls:,}"}, "")
+    if entry.kind == Kind.USAGE_ADJUSTMENT:
+        calls = int(entry.meta.get("calls", 1))
+        if entry.meta.get("reversal"):
+            text = ngettext(
+                "Taken back: %(calls)s call of %(model)s", "Taken back: %(calls)s calls of %(model)s", calls
+            )
+        else:
+            text = ngettext(
+                "Price correction: %(calls)s call of %(model)s", "Price correction: %(calls)s calls of %(model)s", calls
+            )
+        return Told(entry, text % {"calls": f"{calls:,}", "model": entry.meta.get("model", "")}, "")
     if order:
         return Told(entry, _("Order %(number)s") % {"number": order[0]}, f"/billing/top-up/{order[0]}")
     if grant is not None and grant.note and entry.kind != Kind.MANUAL_CREDIT:

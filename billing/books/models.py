@@ -220,6 +220,7 @@ class JournalEntry(models.Model):
         MANUAL_CREDIT = "manual_credit", _("Manual credit")
         USAGE = "usage", _("Usage")
         USAGE_REVERSAL = "usage_reversal", _("Usage reversal")
+        USAGE_ADJUSTMENT = "usage_adjustment", _("Price correction")
         GRANT_EXPIRED = "grant_expired", _("Credit expired")
         REFUND_HOLD = "refund_hold", _("Refund requested")
         REFUND_PAID = "refund_paid", _("Refund paid")

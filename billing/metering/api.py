@@ -24,6 +24,7 @@ from billing.catalog.rating import line_as_dict
 from billing.catalog.sheets import SheetOutput
 from billing.catalog.stored import lines_of
 from billing.metering import rollups
+from billing.metering.adjusted import adjustments_of
 from billing.metering.models import Funding, UsageRecord
 from billing.metering.sheet import Explained, explain, paid_from
 from billing.money import text
@@ -171,6 +172,17 @@ class CheckOutput(serializers.Serializer[Any]):
     text = serializers.CharField(help_text="For people, in the language asked for.")
 
 
+class AdjustmentOutput(serializers.Serializer[Any]):
+    """What a price correction, or its reversal, made of the charge."""
+
+    at = UtcField()
+    correction = serializers.UUIDField(source="correction_id")
+    entry = serializers.UUIDField(source="entry_id")
+    reversal = serializers.BooleanField()
+    charge_before = AmountField(help_text="USD.")
+    charge_after = AmountField(help_text="USD.")
+
+
 class UsageDetailOutput(UsageOutput):
     """A call with all that made its price."""
 
@@ -179,6 +191,7 @@ class UsageDetailOutput(UsageOutput):
     recomputed_equal = serializers.SerializerMethodField()
     what_if = serializers.SerializerMethodField()
     checks = serializers.SerializerMethodField()
+    adjustments = serializers.SerializerMethodField()
     entry = serializers.SerializerMethodField()
     paid_by = serializers.SerializerMethodField()
 
@@ -193,6 +206,11 @@ class UsageDetailOutput(UsageOutput):
         """null where nothing was charged."""
         entry = self.context.get("entry")
         return dict(EntryOutput(entry).data) if entry else None
+
+    @extend_schema_field(AdjustmentOutput(many=True))
+    def get_adjustments(self, record: UsageRecord) -> list[dict[str, Any]]:
+        """Oldest first; the last one's `charge_after` is what the call costs."""
+        return list(AdjustmentOutput(adjustments_of(record), many=True).data)
 
     @extend_schema_field(PartOutput(many=True))
     def get_paid_by(self, record: UsageRecord) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from billing.metering import holds, quarantine, rehearsal, rollups
+from billing.metering import holds, quarantine, rehearsal, rerating, rerating_work, rollups
 from billing.waking import wake
 from config import clock
 
@@ -47,3 +47,22 @@ def start_rehearsal(rehearsal_id: UUID) -> None:
     """As many workers as may be at it at once."""
     for _ in range(rehearsal.TASKS_AT_ONCE):
         wake(rehearse, str(rehearsal_id))
+
+
+@shared_task(ignore_result=True)
+def correct(correction_id: str) -> None:
+    """One piece of a correction, then the next behind whatever else waits."""
+    if rerating_work.work(UUID(correction_id), now=clock.now()):
+        wake(correct, correction_id)
+
+
+@shared_task(ignore_result=True)
+def sweep_corrections() -> None:
+    """Corrections that nobody was woken for, or whose workers died."""
+    for correction_id in rerating.claim_due(now=clock.now()):
+        start_correction(correction_id)
+
+
+def start_correction(correction_id: UUID) -> None:
+    """One worker; more would only wait for each other."""
+    wake(correct, str(correction_id))

@@ -24,8 +24,10 @@ from billing.books.entries import lines_of, tell
 from billing.books.models import JournalEntry
 from billing.catalog.book import Book, ModelCard, current_book
 from billing.metering import filters, rollups, sheet
+from billing.metering.adjusted import adjustments_of
 from billing.metering.filters import Asked
 from billing.metering.models import Funding, UsageRecord
+from billing.metering.models_rerating import ChargeAdjustment, Correction
 from billing.metering.rollups import Scope, Sums
 from billing.paging import batches, by_time_and_id, capped_count, page
 from config import clock
@@ -264,6 +266,7 @@ def call(request: HttpRequest, record_id: UUID) -> HttpResponse:
             "explained": sheet.explain(record, book),
             "channel": channel,
             "parts": sheet.paid_from(record),
+            "adjustments": adjustments_of(record),
             "duplicates": sheet.duplicates(record),
         },
     )
@@ -279,11 +282,16 @@ def entry(request: HttpRequest, entry_id: UUID) -> HttpResponse:
     row = get_object_or_404(JournalEntry.objects.visible_to(request.user), pk=entry_id, account=account)
     cards = {card.id: card for card in book.models.values()}
     keys = {key.pk: key for key in ApiKey.objects.filter(account=account).order_by("-created_at")[:500]}
-    shown = None
+    shown, note = None, ""
     if row.kind == JournalEntry.Kind.USAGE:
         # The entry and its records were written at one moment; the index by that moment finds them.
         records = UsageRecord.objects.filter(account=account, entry_id=row.pk, created_at=row.at)
         shown = page(records, BY_TIME, request.GET, size=25)
+    if row.kind == JournalEntry.Kind.USAGE_ADJUSTMENT:
+        changed = ChargeAdjustment.objects.filter(account=account, entry_id=row.pk)
+        records = UsageRecord.objects.filter(account=account, pk__in=changed.values("record_id"))
+        shown = page(records, BY_TIME, request.GET, size=25)
+        note = Correction.objects.filter(pk=row.meta.get("correction")).values_list("note", flat=True).first() or ""
     return render(
         request,
         "billing/entry.html",
@@ -291,6 +299,7 @@ def entry(request: HttpRequest, entry_id: UUID) -> HttpResponse:
             "entry": row,
             "told": tell([row])[0],
             "lines": lines_of(row),
+            "note": note,
             "rows": [_row(record, cards, keys) for record in shown.rows] if shown else [],
             "page": shown,
         },

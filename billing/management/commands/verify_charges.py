@@ -1,18 +1,20 @@
 """`manage.py verify_charges`: recompute every charge from its record alone (I8); exit 1 when one differs."""
 
 import time
+from itertools import chain
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.dateparse import parse_datetime
 
+from billing.metering.rerating_verify import recompute_adjustments
 from billing.metering.verify import recompute_charges
 
 
 class Command(BaseCommand):
     """Check the charges."""
 
-    help = "Rate every usage record again from what it holds and compare to the last digit. Changes nothing."
+    help = "Rate every usage record and every correction again and compare to the last digit. Changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """From when on."""
@@ -21,7 +23,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """What was checked, how fast, and each difference."""
         began, checked, wrong = time.perf_counter(), 0, 0
-        for count, differences in recompute_charges(options["since"]):
+        since = options["since"]
+        for count, differences in chain(recompute_charges(since), recompute_adjustments(since)):
             checked += count
             wrong += len(differences)
             for line in differences[:20]:

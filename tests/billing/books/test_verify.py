@@ -5,6 +5,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
+import billing.metering.rerating_verify
 import billing.metering.verify  # noqa: F401  # registers its checks
 from billing.books import verify
 from tests import factories
