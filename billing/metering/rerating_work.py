@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -87,7 +87,7 @@ class Call(NamedTuple):
 def _calls(row: Correction, accounts: list[CorrectedAccount], limit: int | None) -> list[Call]:
     """Their calls; with a limit, those of the one account after its cursor, in order."""
     first = accounts[0]
-    params = {
+    params: dict[str, Any] = {
         "accounts": [one.account_id for one in accounts],
         "model": row.model_id,
         "channel": row.channel_id,
@@ -332,10 +332,10 @@ def _adjust(
         if change.after < change.before
         for stretch in _pop(layers[change.call.record], change.before - change.after)
     ]
-    draws = draws_of((entry for entry, _start, _end in back), account.account_id)
+    draws = draws_of((drawn_by for drawn_by, _start, _end in back), account.account_id)
     give: dict[UUID, Decimal] = defaultdict(Decimal)
-    for entry, start, end in back:
-        for place, amount in within(draws[entry], start, end):
+    for drawn_by, start, end in back:
+        for place, amount in within(draws[drawn_by], start, end):
             give[place] += amount
     draw = sum((one.after - one.before for one in changes if one.after > one.before), ZERO)
     given = sum(give.values(), ZERO)
