@@ -332,10 +332,10 @@ def _adjust(
         if change.after < change.before
         for stretch in _pop(layers[change.call.record], change.before - change.after)
     ]
-    draws = draws_of((entry for entry, _start, _end in back), account.account_id)
+    draws = draws_of((drawn_by for drawn_by, _start, _end in back), account.account_id)
     give: dict[UUID, Decimal] = defaultdict(Decimal)
-    for source, start, end in back:
-        for place, amount in within(draws[source], start, end):
+    for drawn_by, start, end in back:
+        for place, amount in within(draws[drawn_by], start, end):
             give[place] += amount
     draw = sum((one.after - one.before for one in changes if one.after > one.before), ZERO)
     given = sum(give.values(), ZERO)
