@@ -29,6 +29,7 @@ from billing.catalog.rating import PRICE_TYPES, plain, rate
 from billing.catalog.reading import fields_of, usage_of
 from billing.catalog.sheets import SheetOutput
 from billing.catalog.usage import ITEMS
+from billing.catalog.writing import multipliers_body, tier_body
 from billing.money import EXACT
 from config import clock
 from config.api import LARGEST_PAGE, ApiView, Keyset, ListQuery, UtcField, page_of
@@ -194,19 +195,10 @@ def _price(book: Book, price: Price, discount: Decimal) -> dict[str, Any]:
         "component_per_1k": {name: plain(value) for name, value in spec.component_per_1k.items()},
         **_resolved(price.plan.base, factor),
         "tiers": [
-            {
-                "above_input_tokens": tier.above_input_tokens,
-                "input_per_1k": plain(tier.input_per_1k),
-                "output_per_1k": plain(tier.output_per_1k),
-                "component_per_1k": {name: plain(value) for name, value in tier.component_per_1k.items()},
-                **_resolved(price.plan.prices_at(tier.above_input_tokens + 1), factor),
-            }
+            tier_body(tier) | _resolved(price.plan.prices_at(tier.above_input_tokens + 1), factor)
             for tier in spec.tiers
         ],
-        "field_multipliers": [
-            {"field": entry.field, "equals": entry.equals, "multiplier": plain(entry.multiplier)}
-            for entry in spec.field_multipliers
-        ],
+        "field_multipliers": multipliers_body(spec),
         "multiplier_cap": _plain(spec.multiplier_cap),
         "second_step": _plain(spec.second_step),
         "min_seconds": _plain(spec.min_seconds),

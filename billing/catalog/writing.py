@@ -9,7 +9,7 @@ from typing import Any
 from billing.catalog.documents import ChannelEntry, Document, ModelEntry
 from billing.catalog.flow_documents import FactorEntry, RateEntry
 from billing.catalog.images import rule_body
-from billing.catalog.plans import PER_TOKEN, PriceSpec, plain
+from billing.catalog.plans import PER_TOKEN, PriceSpec, TierSpec, plain
 
 
 def price_body(spec: PriceSpec, effective_from: datetime) -> dict[str, Any]:
@@ -28,25 +28,32 @@ def price_body(spec: PriceSpec, effective_from: datetime) -> dict[str, Any]:
     body |= {
         "multiples": {name: plain(value) for name, value in spec.multiples.items()},
         "component_per_1k": {name: plain(value) for name, value in spec.component_per_1k.items()},
-        "tiers": [
-            {
-                "above_input_tokens": tier.above_input_tokens,
-                "input_per_1k": plain(tier.input_per_1k),
-                "output_per_1k": plain(tier.output_per_1k),
-                "component_per_1k": {name: plain(value) for name, value in tier.component_per_1k.items()},
-            }
-            for tier in spec.tiers
-        ],
-        "field_multipliers": [
-            {"field": one.field, "equals": one.equals, "multiplier": plain(one.multiplier)}
-            for one in spec.field_multipliers
-        ],
+        "tiers": [tier_body(tier) for tier in spec.tiers],
+        "field_multipliers": multipliers_body(spec),
         "multiplier_cap": _told(spec.multiplier_cap),
         "additive": spec.additive or None,
         "second_step": _told(spec.second_step),
         "min_seconds": _told(spec.min_seconds),
     }
     return {name: value for name, value in body.items() if value not in (None, {}, [])}
+
+
+def tier_body(tier: TierSpec) -> dict[str, Any]:
+    """One entry of a price's `tiers`."""
+    return {
+        "above_input_tokens": tier.above_input_tokens,
+        "input_per_1k": plain(tier.input_per_1k),
+        "output_per_1k": plain(tier.output_per_1k),
+        "component_per_1k": {name: plain(value) for name, value in tier.component_per_1k.items()},
+    }
+
+
+def multipliers_body(spec: PriceSpec) -> list[dict[str, str]]:
+    """A price's `field_multipliers`."""
+    return [
+        {"field": one.field, "equals": one.equals, "multiplier": plain(one.multiplier)}
+        for one in spec.field_multipliers
+    ]
 
 
 def document_body(document: Document) -> dict[str, Any]:

@@ -6,35 +6,30 @@ cursor moves in it, so that a worker may die anywhere and the next goes on where
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import orjson
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Sum
 
 from billing.books import credits, ledger
 from billing.books.models import JournalEntry
 from billing.books.settlement import ZERO, draws_of, revive, settle, within
 from billing.catalog.plans import Plan
-from billing.catalog.rating import Sheet, rate
+from billing.catalog.rating import Sheet
 from billing.catalog.stored import store
-from billing.catalog.usage import parse_usage
-from billing.errors import BillingError
-from billing.metering.models import Funding
 from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount, Correction
 from billing.metering.rerating import LOOK_AGAIN, plan_of
+from billing.metering.rerating_calls import Call, again, calls_of, owed
+from billing.metering.rerating_preview import preview_some
 
 State = Correction.State
-PREVIEW_CALLS: Final = 25_000  # a second or two of reading, so that other tasks of the worker do not wait long
-ENTRY_CALLS: Final = 5_000  # the calls of one entry; an account's calls wait for its lock about half a second
-BY_FLOWS: Final = "paid with Flows"
-_FIRST: Final = UUID(int=0)
+ENTRY_CALLS: Final = 5_000  # the calls of one entry; the account's own calls wait while it is written
 
 
 def work(correction_id: UUID, *, now: datetime) -> bool:
@@ -43,189 +38,10 @@ def work(correction_id: UUID, *, now: datetime) -> bool:
     if row is None:
         return False
     if row.state == State.PREVIEWING:
-        return _preview(correction_id, now)
+        return preview_some(correction_id, now)
     if row.state in (State.APPROVED, State.APPLYING):
         return _apply(row, now)
     return _reverse(row, now)
-
-
-# --- Calls and what they would cost ----------------------------------------------------------------------------------
-_CALLS: Final = """
-  SELECT u.account_id, u.id, u.authorized_at, u.usage::text, u.fields::text, u.channel_discount, u.user_discount, u.funding,
-         u.charge, u.entry_id, u.charge_from,
-         (SELECT sum(a.delta) FROM billing_chargeadjustment a WHERE a.account_id = u.account_id AND a.record_id = u.id)
-  FROM billing_usagerecord u
-  WHERE u.account_id = ANY(%(accounts)s) AND u.model_id = %(model)s AND u.channel_id = %(channel)s
-    AND u.authorized_at >= %(low)s AND u.authorized_at < %(until)s AND u.created_at <= %(as_of)s
-    AND (u.authorized_at > %(low)s OR u.id > %(low_id)s)
-"""  # noqa: E501
-_IN_ORDER: Final = " ORDER BY u.authorized_at, u.id LIMIT %(limit)s"
-
-
-class Call(NamedTuple):
-    """A usage record as it is rated again. USD."""
-
-    account: UUID
-    record: UUID
-    at: datetime
-    used: str
-    fields: str
-    of_channel: Decimal
-    of_user: Decimal
-    funding: str
-    charge: Decimal
-    entry: UUID | None
-    charge_from: Decimal
-    adjusted: Decimal | None
-
-    @property
-    def current(self) -> Decimal:
-        """What it costs now."""
-        return self.charge + (self.adjusted or ZERO)
-
-
-def _calls(row: Correction, accounts: list[CorrectedAccount], limit: int | None) -> list[Call]:
-    """Their calls; with a limit, those of the one account after its cursor, in order."""
-    first = accounts[0]
-    params: dict[str, Any] = {
-        "accounts": [one.account_id for one in accounts],
-        "model": row.model_id,
-        "channel": row.channel_id,
-        "until": row.until,
-        "as_of": row.as_of,
-        "low": (limit and first.cursor_at) or row.since,
-        "low_id": (limit and first.cursor_id) or _FIRST,
-        "limit": limit,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_CALLS + (_IN_ORDER if limit else ""), params)
-        return [Call(*found) for found in cursor.fetchall()]
-
-
-def _again(call: Call, plan: Plan) -> Sheet | str:
-    """The call's sheet under the right price, by its own discounts and fields; or why it is left out."""
-    if call.funding == Funding.SUBSCRIPTION:
-        return BY_FLOWS
-    try:
-        return rate(
-            plan,
-            parse_usage(orjson.loads(call.used)),
-            channel_discount=call.of_channel,
-            user_discount=call.of_user,
-            fields=orjson.loads(call.fields) if call.fields != "{}" else None,
-        )
-    except BillingError as refusal:
-        return str(refusal)[:200]
-
-
-def _owed(favour: str, current: Decimal, charge: Decimal) -> Decimal:
-    """What the call costs once corrected."""
-    return charge if favour == Correction.Favour.BOTH or charge < current else current
-
-
-# --- Preview ---------------------------------------------------------------------------------------------------------
-_COUNT: Final = """
-  INSERT INTO billing_correctedaccount (correction_id, account_id, calls, records, adjusted, left_out, before, after, given, charged,
-    previewed, applied, reversed, chunks, unwound, applied_records, applied_given, applied_charged)
-  SELECT %(correction)s, account_id, count(*), 0, 0, 0, 0, 0, 0, 0, false, false, false, 0, 0, 0, 0, 0
-  FROM billing_usagerecord
-  WHERE model_id = %(model)s AND channel_id = %(channel)s
-    AND authorized_at >= %(since)s AND authorized_at < %(until)s AND created_at <= %(as_of)s
-  GROUP BY account_id"""  # noqa: E501
-_FOUND: Final = """
-  UPDATE billing_correctedaccount c SET records = c.records + f.records, adjusted = c.adjusted + f.adjusted, left_out = c.left_out + f.left_out,
-    before = c.before + f.before, after = c.after + f.after, given = c.given + f.given, charged = c.charged + f.charged
-  FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[])
-    AS f(account_id, records, adjusted, left_out, before, after, given, charged)
-  WHERE c.correction_id = %s AND c.account_id = f.account_id"""  # noqa: E501
-
-
-@dataclass(slots=True)
-class _Of:
-    records: int = 0
-    adjusted: int = 0
-    left_out: int = 0
-    before: Decimal = ZERO
-    after: Decimal = ZERO
-    given: Decimal = ZERO
-    charged: Decimal = ZERO
-
-
-@transaction.atomic
-def _preview(correction_id: UUID, now: datetime) -> bool:
-    """Rate some calls. One worker at a time; another that comes finds the row taken and leaves."""
-    rows = Correction.objects.select_for_update(of=("self",), no_key=True, skip_locked=True)
-    row = rows.select_related("model").filter(pk=correction_id, state=State.PREVIEWING).first()
-    if row is None:
-        return False
-    if not row.counted:
-        with connection.cursor() as cursor:
-            cursor.execute(_COUNT, {"correction": row.pk, "model": row.model_id, "channel": row.channel_id,
-                                    "since": row.since, "until": row.until, "as_of": row.as_of})  # fmt: skip
-        row.counted = True
-    group: list[CorrectedAccount] = []
-    size = 0
-    for one in row.by_account.filter(previewed=False).order_by("account_id")[:2000]:
-        if group and size + one.calls > PREVIEW_CALLS:
-            break
-        group.append(one)
-        size += one.calls
-    if not group:
-        _end_preview(row)
-        return False
-    in_slices = len(group) == 1
-    calls = _calls(row, group, PREVIEW_CALLS if in_slices else None)
-    _note(row, calls)
-    if in_slices and len(calls) == PREVIEW_CALLS:
-        group[0].cursor_at, group[0].cursor_id = calls[-1].at, calls[-1].record
-        group[0].save(update_fields=["cursor_at", "cursor_id"])
-    else:
-        row.by_account.filter(pk__in=[one.pk for one in group]).update(previewed=True, cursor_at=None, cursor_id=None)
-    row.due_at = now + LOOK_AGAIN
-    row.save(update_fields=["counted", "left_out", "due_at"])
-    return True
-
-
-def _note(row: Correction, calls: list[Call]) -> None:
-    plan, favour = plan_of(row), row.favour
-    found: dict[UUID, _Of] = defaultdict(_Of)
-    reasons: Counter[str] = Counter(row.left_out)
-    for call in calls:
-        mine = found[call.account]
-        sheet = _again(call, plan)
-        if isinstance(sheet, str):
-            mine.left_out += 1
-            reasons[sheet] += 1
-            continue
-        current = call.current
-        mine.records += 1
-        mine.before += current
-        after = _owed(favour, current, sheet.charge)
-        mine.after += after
-        if after < current:
-            mine.adjusted += 1
-            mine.given += current - after
-        elif after > current:
-            mine.adjusted += 1
-            mine.charged += after - current
-    row.left_out = dict(reasons.most_common(50))
-    of = list(found.values())
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _FOUND,
-            [list(found), *([getattr(one, name) for one in of] for name in _Of.__dataclass_fields__), row.pk],
-        )
-
-
-def _end_preview(row: Correction) -> None:
-    names = ("records", "adjusted", "before", "after", "given", "charged")
-    sums = row.by_account.aggregate(**{name: Sum(name) for name in names})
-    for name in names:
-        setattr(row, name, sums[name] or 0)
-    row.accounts = row.by_account.filter(adjusted__gt=0).count()
-    row.move_to(State.PREVIEWED)
-    row.due_at = None
-    row.save()
 
 
 # --- Apply -----------------------------------------------------------------------------------------------------------
@@ -258,8 +74,8 @@ def apply_next(row: Correction, account: CorrectedAccount, plan: Plan, *, now: d
 
     Rating needs no lock, since a record never changes; what the calls cost now is read under it.
     """
-    calls = _calls(row, [account], ENTRY_CALLS)
-    rated = [(call, sheet) for call in calls if isinstance(sheet := _again(call, plan), Sheet)]
+    calls = calls_of(row, [account], ENTRY_CALLS)
+    rated = [(call, sheet) for call in calls if isinstance(sheet := again(call, plan), Sheet)]
     with transaction.atomic():
         ledger.lock_wallet(account.account_id)
         fresh = CorrectedAccount.objects.get(pk=account.pk)
@@ -270,7 +86,7 @@ def apply_next(row: Correction, account: CorrectedAccount, plan: Plan, *, now: d
         changes = []
         for call, sheet in rated:
             current = sum((end - start for _entry, start, end in layers[call.record]), ZERO)
-            after = _owed(row.favour, current, sheet.charge)
+            after = owed(row.favour, current, sheet.charge)
             if after != current:
                 changes.append(Change(call, current, after, sheet))
         if changes:

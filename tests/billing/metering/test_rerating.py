@@ -14,7 +14,7 @@ from billing.books.models import CreditGrant, JournalEntry, Wallet
 from billing.catalog.models import PriceVersion
 from billing.catalog.plans import PriceSpec
 from billing.errors import BillingError, Conflict, InvalidRequest, InvalidTransition, SecondPersonNeeded
-from billing.metering import rerating, rerating_work
+from billing.metering import rerating, rerating_preview, rerating_work
 from billing.metering.models import UsageRecord
 from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount, Correction
 from tests import factories
@@ -234,7 +234,7 @@ def test_discounts_of_the_call_and_a_chunked_account(
     staff: User, second: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rerating_work, "ENTRY_CALLS", 2)
-    monkeypatch.setattr(rerating_work, "PREVIEW_CALLS", 2)
+    monkeypatch.setattr(rerating_preview, "PREVIEW_CALLS", 2)
     one, version = factories.funded("10"), factories.price()
     for minute in range(5):
         used(one, version, 1000, minute // 2, user_discount="0.5")
