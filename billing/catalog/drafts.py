@@ -31,6 +31,7 @@ from billing.errors import Conflict, InvalidRequest, NotFound, SecondPersonNeede
 State = PriceDraft.State
 FARTHEST: Final = timedelta(days=400)
 MOST_CHANGES: Final = 5000  # lines of a diff that a draft keeps
+AT_ONCE: Final = f"{'changed':<8} {'model':<8}"  # a line of the diff about what no start delays
 
 before_proposal: list[Callable[[PriceDraft], None]] = []
 """Asked before a draft may be proposed; each refuses with a BillingError."""
@@ -114,6 +115,10 @@ def propose(draft_id: UUID, *, actor: User, reason: str, now: datetime) -> Price
     draft.changes = _changes(draft, now)
     if not draft.changes:
         raise Conflict(_("The draft changes nothing: these prices are in force."))
+    if draft.starts_at and any(line[9:17].strip() == "channel" or line[:17] == AT_ONCE for line in draft.changes):
+        raise Conflict(
+            _("Only prices can wait for a start; channels and models change at once. Make them a draft of their own.")
+        )
     for check in before_proposal:
         check(draft)
     draft.move_to(State.PROPOSED)

@@ -10,9 +10,15 @@ from billing.catalog.documents import Document, PriceEntry
 
 
 def only(document: Document, pattern: str) -> Document:
-    """The models whose slug fits the pattern (`anthropic/*`); channels and what was left out are not told then."""
-    models = tuple(entry for entry in document.models if fnmatchcase(entry.slug, pattern))
-    return replace(document, channels=(), models=models, notes=())
+    """The models whose slug fits the pattern (`anthropic/*`), with their Flow factors, and nothing else."""
+    return replace(
+        document,
+        channels=(),
+        models=tuple(entry for entry in document.models if fnmatchcase(entry.slug, pattern)),
+        flow_rates=(),
+        flow_factors=tuple(entry for entry in document.flow_factors if fnmatchcase(entry.model, pattern)),
+        notes=(),
+    )
 
 
 def on_channel(document: Document, code: str) -> Document:

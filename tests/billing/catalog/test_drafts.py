@@ -129,6 +129,17 @@ def test_a_scheduled_draft_begins_at_its_start(writer: User, second: User) -> No
     assert price_now(start) == Decimal("1.5")
 
 
+def test_a_channels_factor_does_not_wait_for_a_start_and_says_so(writer: User) -> None:
+    factories.price()
+    body = {"channels": [{"code": "default", "discount": "0.5"}], "models": []}
+    made = drafts.create(read_document(body), title="half", actor=writer, reason="a sale", now=NOON)
+    drafts.schedule(made.pk, starts_at=NOON + timedelta(days=1), actor=writer, reason="tomorrow", now=NOON)
+    rehearsed(made, writer)
+
+    with pytest.raises(Conflict, match="change at once"):
+        drafts.propose(made.pk, actor=writer, reason="ready", now=NOON)
+
+
 @pytest.mark.parametrize("start", [NOON, NOON - timedelta(days=1), NOON + timedelta(days=401)])
 def test_a_start_in_the_past_or_very_far_ahead_is_refused(writer: User, start: Any) -> None:
     factories.price()
