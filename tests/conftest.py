@@ -37,6 +37,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no Chromium on this machine (`make browser` installs it)"))
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What tests have to say beyond passing: `record_property("said", …)`, also from other processes."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", "") == "call":
+                for name, value in report.user_properties:
+                    if name == "said":
+                        terminalreporter.write_line(str(value))
+
+
 def chromium() -> str | None:
     """The browser's path; CHROMIUM names another."""
     if named := os.environ.get("CHROMIUM"):

@@ -12,7 +12,7 @@ import os
 import random
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -59,14 +59,14 @@ class Comparison:
                 return
         self.unlisted.append(f"{model}: ours {ours}, {self.peer} {theirs}, {used.as_dict()}")
 
-    def conclude(self, capsys: pytest.CaptureFixture[str], *, at_least: int) -> None:
-        """Say how many were compared, and fail on what is not explained."""
-        with capsys.disabled():  # no silent skip
-            print(  # noqa: T201
-                f"\ncompared {self.usages:,} usages of {len(self.models):,} models with {self.peer}; "
-                f"{sum(self.listed.values()):,} differ for {len(self.listed)} listed reasons; "
-                f"left out {dict(self.left_out)}"
-            )
+    def conclude(self, say: Callable[[str, object], None], *, at_least: int) -> None:
+        """Say how many were compared, in the run's summary, and fail on what is not explained."""
+        say(
+            "said",
+            f"compared {self.usages:,} usages of {len(self.models):,} models with {self.peer}; "
+            f"{sum(self.listed.values()):,} differ for {len(self.listed)} listed reasons; left out: "
+            + ", ".join(f"{count} {why}" for why, count in sorted(self.left_out.items())),
+        )
         assert self.unlisted == [], f"{len(self.unlisted)} differ and are not listed: {self.unlisted[:5]}"
         gone = [
             known["reason"]
@@ -173,7 +173,7 @@ def priced_apart(entry: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.skipif(not PYTHON.exists(), reason="LiteLLM is not installed here (`make litellm`)")
-def test_list_prices_agree_with_litellm(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_list_prices_agree_with_litellm(record_property: Callable[[str, object], None]) -> None:
     dice, compared = random.Random(20260102), Comparison("litellm")
     asked: list[tuple[str, Usage, Decimal]] = []
     lines: list[str] = []
@@ -199,7 +199,7 @@ def test_list_prices_agree_with_litellm(capsys: pytest.CaptureFixture[str], tmp_
     for (model, used, ours), theirs in zip(asked, answers, strict=True):
         assert isinstance(theirs, str), (model, theirs)
         compared.add(model, used, ours, Decimal(theirs))
-    compared.conclude(capsys, at_least=3_000)
+    compared.conclude(record_property, at_least=3_000)
 
 
 # --- genai-prices --------------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def genais_usage(used: Usage) -> dict[str, int]:
     }
 
 
-def test_list_prices_agree_with_genai_prices(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_prices_agree_with_genai_prices(record_property: Callable[[str, object], None]) -> None:
     from genai_prices import Usage as PeerUsage
 
     dice, compared = random.Random(20260101), Comparison("genai-prices")
@@ -255,7 +255,7 @@ def test_list_prices_agree_with_genai_prices(capsys: pytest.CaptureFixture[str])
                 if "requests_kcount" in told:  # a fee a request, beside the tokens
                     peer -= Decimal(str(prices.requests_kcount)) / 1000
                 compared.add(f"{provider}/{model.id}", used, rate(plan, used).exact_list_price, peer)
-    compared.conclude(capsys, at_least=500)
+    compared.conclude(record_property, at_least=500)
 
 
 def test_every_known_difference_is_explained_to_people() -> None:
