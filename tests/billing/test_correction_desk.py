@@ -79,3 +79,51 @@ def test_a_bad_form_is_said_and_nothing_is_kept(wrong: dict[str, str]) -> None:
 def test_who_may_write_one(role: str, status: int) -> None:
     factories.price()
     assert desk(role).get(NEW).status_code == status
+
+
+def corrected() -> tuple[Any, Correction, Any, Any]:
+    """An account that got 50 cents back by a correction, and the two people who made it."""
+    now = clock.now()
+    account, version = factories.funded("10", now=now), factories.price(at=now - timedelta(days=30))
+    call(account, version, at=now - timedelta(hours=2), input_tokens=1000)
+    writer, second = at_desk(person("finance")), at_desk(person("finance"))
+    act(writer, NEW, **fields())
+    row = Correction.objects.get()
+    act(writer, action_of(row, "preview"))
+    worked(row)
+    act(writer, action_of(row, "propose"))
+    act(second, action_of(row, "approve"))
+    worked(row)
+    return account, row, writer, second
+
+
+def test_a_correction_is_reversed_by_two_people_too() -> None:
+    account, row, writer, second = corrected()
+
+    assert act(writer, action_of(row, "ask-reversal")).status_code == 302
+    own = act(writer, action_of(row, "reverse"))
+    assert own.status_code == 422
+    assert "A second person decides" in own.content.decode()
+    assert act(second, action_of(row, "reverse")).status_code == 302
+    worked(row)
+
+    assert Correction.objects.get().state == "reversed"
+    assert Wallet.objects.get(pk=account.pk).balance == Decimal(9)
+
+
+def test_a_reversal_that_is_not_made_leaves_the_correction_applied() -> None:
+    account, row, writer, second = corrected()
+    act(writer, action_of(row, "ask-reversal"))
+
+    assert act(second, action_of(row, "keep")).status_code == 302
+
+    assert Correction.objects.get().state == "applied"
+    assert Wallet.objects.get(pk=account.pk).balance == Decimal("9.5")
+
+
+def test_operations_write_corrections_and_decide_none() -> None:
+    _account, row, _writer, _second = corrected()
+    client = desk("operations")
+
+    assert client.get(action_of(row, "ask-reversal")).status_code == 403
+    assert client.get(action_of(row, "reverse")).status_code == 403

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CENTS = some.integers(min_value=1, max_value=400)
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     grants=some.lists(CENTS, max_size=3),
     tokens=some.lists(some.integers(min_value=0, max_value=3000), min_size=1, max_size=5),
