@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.urls import reverse
 
 from billing.catalog.models import PriceVersion
@@ -211,3 +212,20 @@ def test_jumps_are_named_on_the_drafts_page() -> None:
     draft = drafted(client, input_per_1k="10")
 
     assert "input jumps from 1 to 10" in client.get(page_of(draft)).content.decode()
+
+
+def test_the_dashboard_names_drafts_that_wait_for_a_second_person() -> None:
+    client = desk("finance")
+    draft = drafted(client)
+    assert "Price drafts" not in tiles(client)
+    act(client, action_of(draft, "rehearse"), days="1")
+    rehearsed(draft)
+    act(client, action_of(draft, "propose"))
+    cache.clear()  # the page may be twenty seconds old
+
+    assert "Price drafts" in tiles(client)
+
+
+def tiles(client: Any) -> list[str]:
+    """What the console's first page tells."""
+    return [stat.label for stat in client.get(reverse("admin:index")).context["board"].stats]
