@@ -123,6 +123,8 @@ def convert(entry: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
         tables.setdefault(int(found["thousands"]) * 1000 if found else -1, {})[item] = Decimal(value).scaleb(3)
     base = tables[-1]
     base.setdefault("input", Decimal(0))
+    # A long-context price of something that has no price before is told in the notes, not taken: it has no base.
+    used = {key for key in used if not (step := TIER.fullmatch(key)) or ITEMS[step["key"]] in base}
     if any(places_of(price) > PRICE_PLACES for table in tables.values() for price in table.values()):
         return None, ["a price finer than we keep"]
     ordered, last = [], base
