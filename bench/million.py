@@ -15,16 +15,21 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import django
 from django.core.management import call_command
 from django.db import connection
+
+if TYPE_CHECKING:
+    from billing.catalog.documents import Document, PriceEntry
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 250
@@ -128,7 +133,7 @@ def _verify(made: int) -> None:
     sys.stdout.write(f"verify_charges found the one record that was changed by 1e-10 USD in {seconds:.1f} s\n")
 
 
-def _recompute(recompute) -> tuple[int, list[str], float]:  # type: ignore[no-untyped-def]
+def _recompute(recompute: Callable[[], Iterator[tuple[int, list[str]]]]) -> tuple[int, list[str], float]:
     began, checked, wrong = time.perf_counter(), 0, []
     for count, differences in recompute():
         checked += count
@@ -164,11 +169,11 @@ def _rehearse(made: int) -> None:
     )
 
 
-def _dearer(document):  # type: ignore[no-untyped-def]
+def _dearer(document: Document) -> Document:
     """Every price by a tenth more, so that all calls are rated again."""
     more = Decimal("1.1")
 
-    def raised(price):  # type: ignore[no-untyped-def]
+    def raised(price: PriceEntry) -> PriceEntry:
         spec = price.spec
         names = ("input_per_1k", "output_per_1k", "price")
         told = {name: getattr(spec, name) * more for name in names if getattr(spec, name) is not None}

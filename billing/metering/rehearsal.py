@@ -89,10 +89,7 @@ def work(rehearsal_id: UUID, *, now: datetime) -> bool:
     try:
         tariff = tariff_of(run.document)
     except BillingError as refusal:
-        with transaction.atomic():
-            fresh = _locked(rehearsal_id)
-            if fresh.finished_at is None:
-                _end(fresh, State.FAILED, now, error=str(refusal))
+        _fail(rehearsal_id, str(refusal), now)
         return False
     _write(run, part, _rated(run, part, tariff), now)
     return True
@@ -279,16 +276,20 @@ def _claim(run: Rehearsal, now: datetime) -> RehearsalPart | None:
         part: RehearsalPart | None = (
             run.parts.select_for_update(skip_locked=True).filter(free, done=False).order_by("number").first()
         )
-        if part is None:
-            return None
-        if part.attempts >= MOST_ATTEMPTS:
-            fresh = _locked(run.pk)
-            if fresh.finished_at is None:
-                _end(fresh, State.FAILED, now, error=f"part {part.number} was begun {part.attempts} times")
-            return None
-        part.claim, part.claimed_at, part.attempts = uuid7(), now, part.attempts + 1
-        part.save(update_fields=["claim", "claimed_at", "attempts"])
-    return part
+        if part is not None and part.attempts < MOST_ATTEMPTS:
+            part.claim, part.claimed_at, part.attempts = uuid7(), now, part.attempts + 1
+            part.save(update_fields=["claim", "claimed_at", "attempts"])
+            return part
+    if part is not None:  # outside: whoever writes a part holds the rehearsal first and the part after it
+        _fail(run.pk, f"part {part.number} was begun {part.attempts} times", now)
+    return None
+
+
+def _fail(rehearsal_id: UUID, error: str, now: datetime) -> None:
+    with transaction.atomic():
+        fresh = _locked(rehearsal_id)
+        if fresh.finished_at is None:
+            _end(fresh, State.FAILED, now, error=error)
 
 
 def _rated(run: Rehearsal, part: RehearsalPart, tariff: Tariff) -> Outcome:

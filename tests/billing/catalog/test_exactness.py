@@ -32,6 +32,7 @@ def inexact(tree: ast.Module) -> list[str]:
         called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"float", "round"}
         divided = isinstance(node, (ast.BinOp, ast.AugAssign)) and isinstance(node.op, ast.Div)
         math = isinstance(node, ast.Import) and any(name.name in {"math", "statistics"} for name in node.names)
+        math = math or (isinstance(node, ast.ImportFrom) and node.module in {"math", "statistics"})
         if literal or called or divided or math:
             found.append(f"line {getattr(node, 'lineno', 0)}: {ast.unparse(node)}")
     return found
@@ -43,7 +44,14 @@ def test_no_float_is_made_where_prices_are_computed(name: str) -> None:
 
 
 def test_the_search_for_floats_finds_them() -> None:
-    assert len(inexact(ast.parse("import math\na = 1.5\nb = float(a)\nc = a / 2\na /= 2\nd = round(a)"))) == 6
+    assert (
+        len(
+            inexact(
+                ast.parse("import math\nfrom math import pi\na = 1.5\nb = float(a)\nc = a / 2\na /= 2\nd = round(a)")
+            )
+        )
+        == 7
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from billing.catalog.plans import PriceSpec
 from billing.errors import Conflict, InvalidRequest, InvalidTransition
 from billing.metering import rehearsal, tasks
 from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, RehearsedAccount, RehearsedModel
+from config.celery import app
 from tests import factories
 from tests.factories import NOON
 
@@ -264,19 +265,26 @@ def test_the_sweep_goes_on_with_what_nobody_was_woken_for(staff: User) -> None:
     assert rehearsal.claim_due(now=NOON + rehearsal.LOOK_AGAIN) == [made.pk]
 
 
-def test_the_task_does_one_piece_and_wakes_the_next(staff: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_task_does_one_piece_and_wakes_the_next(staff: User) -> None:
     account, version = factories.funded("10"), factories.price()
     called(account, version, input_tokens=1000)
     made = rehearsal.request(dearer(staff).pk, days=1, actor=staff, now=NOON)
-    woken: list[str] = []
-    monkeypatch.setattr(tasks, "wake", lambda task, *arguments: woken.append(arguments[0]))
+    with app.connection_for_write() as broker:
+        waiting = broker.SimpleQueue(app.conf.task_default_queue)
+        waiting.clear()
 
-    tasks.rehearse(str(made.pk))
-    tasks.rehearse(str(made.pk))
+        tasks.rehearse(str(made.pk))
+        woken = waiting.get(timeout=5)
+        woken.ack()
+        tasks.rehearse(str(made.pk))
 
+        assert woken.headers["task"] == "billing.metering.tasks.rehearse"
+        assert str(made.pk) in woken.headers["argsrepr"]
+        with pytest.raises(waiting.Empty):  # the second found nothing more to do
+            waiting.get(block=False)
+        waiting.close()
     made.refresh_from_db()
     assert made.state == State.DONE
-    assert woken == [str(made.pk)]
 
 
 def test_one_draft_has_one_rehearsal_at_a_time_and_a_sensible_length(staff: User) -> None:
