@@ -1,15 +1,12 @@
-"""Stripe, spoken through its own client at the API version that the installed SDK pins. The only file that imports it.
+"""Stripe, spoken through its own client at the API version that the installed SDK pins: customers, checkouts, events.
 
-Silence (`ProcessorUnavailable`) is not a refusal (`ProcessorRefused`): after silence the call may have taken effect,
-and only the same key may be used to ask again (04-payments 4.1).
+Only this file and its siblings `stripe_…` import the SDK.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -22,49 +19,35 @@ from billing.payments.processor import (
     CheckoutRequest,
     CheckoutStarted,
     PaymentState,
-    ProcessorRefused,
     ProcessorUnavailable,
     Progress,
     ReceivedEvent,
     SignatureInvalid,
-    UnknownAtProcessor,
 )
+from billing.payments.stripe_client import StripeClient, our_errors
 
-log = logging.getLogger(__name__)
-
-CONNECT_SECONDS: Final = 3.0
-ANSWER_SECONDS: Final = 15.0
 TOLERANCE_SECONDS: Final = 300
 _WAITING_INTENTS: Final = {"processing", "requires_action", "requires_capture", "requires_confirmation"}
 _REFUSED_INTENTS: Final = {"requires_payment_method", "canceled"}
 _LOCALES: Final = {"zh-hans": "zh", "en": "en"}
 
 
-class StripeProcessor:
+class StripeProcessor(StripeClient):
     """`PaymentProcessor` over `stripe.StripeClient`."""
-
-    def __init__(self, *, api_key: str, api_base: str = "") -> None:
-        addresses: stripe._base_address.BaseAddresses = {"api": api_base} if api_base else {}
-        self._client = stripe.StripeClient(
-            api_key,
-            base_addresses=addresses,
-            http_client=stripe.RequestsClient(timeout=(CONNECT_SECONDS, ANSWER_SECONDS)),
-            max_network_retries=2,
-        )
 
     def create_customer(self, *, account_id: str, email: str, idempotency_key: str) -> str:
         """A customer for one account."""
         params: stripe.params.CustomerCreateParams = {"metadata": {"account": account_id}}
         if email:
             params["email"] = email
-        with _our_errors():
+        with our_errors():
             found = self._client.v1.customers.create(params, {"idempotency_key": idempotency_key})
         return found.id
 
     def start_checkout(self, request: CheckoutRequest) -> CheckoutStarted:
         """A hosted page for one payment, with the order number wherever Stripe keeps one."""
         marks = {"order": request.order, "account": request.account_id}
-        with _our_errors():
+        with our_errors():
             session = self._client.v1.checkout.sessions.create(
                 {
                     "mode": "payment",
@@ -95,7 +78,7 @@ class StripeProcessor:
 
     def checkout(self, session_id: str) -> PaymentState:
         """The session, its payment and every attempt to pay it, as they are now."""
-        with _our_errors():
+        with our_errors():
             session = self._client.v1.checkout.sessions.retrieve(
                 session_id, {"expand": ["payment_intent.latest_charge"]}
             )
@@ -165,28 +148,6 @@ def _attempt(charge: stripe.Charge) -> Attempt:
         brand=(card.brand or "") if card else "",
         last_four=(card.last4 or "") if card else "",
     )
-
-
-@contextmanager
-def _our_errors() -> Iterator[None]:
-    try:
-        yield
-    except (stripe.AuthenticationError, stripe.PermissionError) as wrong_key:
-        log.error("Stripe does not accept STRIPE_SECRET_KEY: %s", wrong_key.code or type(wrong_key).__name__)
-        raise ProcessorUnavailable from wrong_key
-    except (stripe.APIConnectionError, stripe.RateLimitError) as silence:
-        raise ProcessorUnavailable from silence
-    except stripe.StripeError as error:
-        if error.http_status is None or error.http_status >= 500 or error.http_status in {409, 429}:
-            raise ProcessorUnavailable from error
-        if error.http_status == 404:
-            raise UnknownAtProcessor from error
-        log.warning("Stripe refused a request (%s): %s", error.request_id, error.user_message)
-        refused = {
-            "provider_code": str(error.code or type(error).__name__),
-            "provider_param": getattr(error, "param", ""),
-        }
-        raise ProcessorRefused(**refused) from error
 
 
 def read_event(payload: bytes, header: str, secrets: Sequence[str]) -> ReceivedEvent:
