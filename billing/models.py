@@ -16,6 +16,7 @@ from billing.metering.models import Authorization, RollupState, UsageRecord, Usa
 from billing.metering.models_quarantine import QuarantinedUsage
 from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, RehearsedAccount, RehearsedModel
 from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount, Correction
+from billing.models_notices import Notice
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "JournalEntry",
     "LedgerAccount",
     "Model",
+    "Notice",
     "PaymentAttempt",
     "PaymentCustomer",
     "PaymentEvent",

@@ -167,6 +167,14 @@ class TopUp(models.Model):
     checkout_url = models.TextField(blank=True)
     payment_intent_id = models.CharField(_("payment"), max_length=80, blank=True)
     expires_at = models.DateTimeField(_("to be paid until"))
+    refunded_minor = models.BigIntegerField(
+        _("refunded"),
+        default=0,
+        help_text=_("Of what was paid, in its smallest unit: refunds not failed or cancelled."),
+    )
+    disputed_minor = models.BigIntegerField(
+        _("disputed"), default=0, help_text=_("In the smallest unit: disputes that are open or lost.")
+    )
 
     check_at = models.DateTimeField(null=True, blank=True, help_text=_("When the sweep asks the provider next."))
     checks = models.PositiveSmallIntegerField(default=0)
@@ -183,6 +191,11 @@ class TopUp(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["account", "client_key"], name="top_up_client_key"),
             models.CheckConstraint(condition=models.Q(amount_usd__gt=0, amount_minor__gt=0), name="top_up_amount"),
+            models.CheckConstraint(  # I6: no more goes back than came in
+                condition=models.Q(refunded_minor__gte=0, refunded_minor__lte=models.F("amount_minor")),
+                name="top_up_refunded",
+            ),
+            models.CheckConstraint(condition=models.Q(disputed_minor__gte=0), name="top_up_disputed"),
             models.CheckConstraint(
                 condition=models.Q(method__in=["card", "alipay", "wechat_pay"]), name="top_up_method"
             ),
