@@ -1,5 +1,6 @@
 """The staff console's desks of the four wings."""
 
+from billing import admin_notices
 from billing.books import admin as books
 from billing.catalog import admin as catalog
 from billing.metering import admin as metering
@@ -8,6 +9,7 @@ from billing.payments import admin as payments
 
 __all__ = [
     "admin_drafts",
+    "admin_notices",
     "admin_quarantine",
     "admin_rehearsal",
     "admin_rerating",

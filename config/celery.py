@@ -9,7 +9,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 app = Celery("meterhall")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(
-    ["billing.books", "billing.payments", "billing.metering", "billing.catalog", "gateway", "accounts"]
+    ["billing", "billing.books", "billing.payments", "billing.metering", "billing.catalog", "gateway", "accounts"]
 )
 
 app.conf.beat_schedule = {
@@ -22,6 +22,7 @@ app.conf.beat_schedule = {
     },
     "metering: corrections to go on with": {"task": "billing.metering.tasks.sweep_corrections", "schedule": 30.0},
     "metering: rehearsals to go on with": {"task": "billing.metering.tasks.sweep_rehearsals", "schedule": 30.0},
+    "notices: mails nobody sent": {"task": "billing.tasks.sweep_notices", "schedule": 60.0},
     "payments: events nobody finished": {"task": "billing.payments.tasks.sweep_events", "schedule": 15.0},
     "payments: orders without news": {"task": "billing.payments.tasks.sweep_top_ups", "schedule": 30.0},
     "payments: receipts not mailed": {"task": "billing.payments.tasks.sweep_receipts", "schedule": 60.0},

@@ -42,6 +42,7 @@ GROUPS: Final = (
             ("billing.paymentattempt", gettext_lazy("Payment attempts"), "credit_card"),
             ("billing.paymentevent", gettext_lazy("Payment events"), "webhook"),
             ("billing.fxrate", gettext_lazy("Exchange rates"), "currency_exchange"),
+            ("billing.notice", gettext_lazy("Notices"), "mail"),
         ),
     ),
     (
