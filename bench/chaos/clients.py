@@ -141,7 +141,7 @@ class Buyer(Client):
         self.log.note("ordered", key=key, order=order["order"], account=self.account)
         if order.get("checkout_url") and self.draw.random() > 0.1:
             self._pay(order, body["method"])
-        for _look in range(3):
+        for _look in range(8):
             shown = self.ask("GET", f"/api/v1/top-ups/{order['order']}")
             if shown is not None and shown.status_code == 200 and shown.json()["status"] == "credited":
                 return self.log.note(

@@ -39,7 +39,7 @@ class Faults(threading.Thread):
         super().__init__(daemon=True)
         self.stack, self.seconds = stack, seconds
         self.draw = random.Random(seed)
-        self.pause = seconds / (at_least * 1.25)
+        self.wanted = round(at_least * 1.15)
         self.done: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
 
@@ -56,7 +56,10 @@ class Faults(threading.Thread):
                 self.failed[kind] += 1
             else:
                 self.done[kind] += 1
-            time.sleep(min(left, self.pause * self.draw.uniform(0.4, 1.6)))
+            # Some faults take their time; the pauses shrink so that all that were wanted find their place.
+            left = max(0.0, end - time.monotonic())
+            to_do = max(1, self.wanted - sum(self.done.values()))
+            time.sleep(min(left, left / to_do * self.draw.uniform(0.4, 1.6)))
 
     def _do(self, kind: str) -> None:
         stack, draw = self.stack, self.draw
