@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import shutil
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from bench.chaos.stack import Stack
 OFFSETS: Final = ("+3m", "+15m", "+1h", "+3h", "+6h")
 """How far the clock is moved while things settle: what sweeps find late, they find now."""
 SETTLE_SECONDS: Final = 45.0
+CODES: Final = 400
 PARTIES: Final = ("captures", "voids", "top-ups", "redemptions")
 
 
@@ -51,6 +53,8 @@ def _run(folder: Path, args: argparse.Namespace) -> int:
     _say(f"seed {args.seed}: starting the stack ...")
     with Stack(folder) as stack:
         people = json.loads(stack.run("bench.chaos.prepare").splitlines()[-1])
+        terms = ("--amount", "1.25", "--codes", str(CODES), "--per-account", str(CODES))
+        people["codes"] = json.loads(stack.run("manage", "create_voucher_campaign", "chaos", *terms))["codes"]
         log, over = Log(folder / "acknowledged.jsonl"), threading.Event()
         clients = _clients(stack.url, log, over, people, args.seed)
         faults = Faults(stack, seed=args.seed, seconds=args.seconds, at_least=args.faults)
@@ -79,9 +83,9 @@ def _clients(url: str, log: Log, over: threading.Event, people: dict[str, Any], 
     for n, buyer in enumerate(people["buyers"]):
         headers = bearer(buyer["secret"])
         found.append(Buyer(url, log, over, seed=f"buy-{seed}-{n}", headers=headers, account=buyer["account"]))
-        if people["codes"]:
-            more = {"headers": headers, "account": buyer["account"], "codes": people["codes"]}
-            found.append(Redeemer(url, log, over, seed=f"redeem-{seed}-{n}", **more))
+        codes = random.Random(f"{seed}-{n // 2}").sample(people["codes"], CODES)  # two walk the same way, and race
+        more = {"headers": headers, "account": buyer["account"], "codes": codes}
+        found.append(Redeemer(url, log, over, seed=f"redeem-{seed}-{n}", **more))
     return found
 
 

@@ -185,9 +185,7 @@ class Redeemer(Client):
         headers = {"Idempotency-Key": f"{self.name}-{number}"}
         answer = self.ask("POST", "/api/v1/vouchers/redeem", json={"code": code}, headers=headers)
         if answer is not None and answer.status_code in (200, 201):
-            self.log.note(
-                "redeemed", code=code[-4:], key=headers["Idempotency-Key"], account=self.account, answer=answer.json()
-            )
+            self.log.note("redeemed", code=code, account=self.account, at=answer.json()["at"])
         elif answer is not None:
-            self.log.note("not redeemed", code=code[-4:], status=answer.status_code)
+            self.log.note("not redeemed", code=code, account=self.account, status=answer.status_code)
         time.sleep(self.draw.uniform(0.05, 0.6))

@@ -60,7 +60,7 @@ def main() -> None:
     )
     CatalogState.objects.filter(id=1).update(revision=CatalogState.objects.get(id=1).revision + 1)
     token = api_keys.issue_gateway_token("chaos", now=now, actor=None)[1]
-    sys.stdout.write(json.dumps({**made, "token": token, "codes": []}) + "\n")
+    sys.stdout.write(json.dumps({**made, "token": token}) + "\n")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,9 @@ class Stack:
             "DEBUG": "true",
             "LOG_LEVEL": "ERROR",
             "PYTHONWARNINGS": CALM,
+            # Four customers who try every code are not guessing.
+            "VOUCHER_WRONG_PER_ACCOUNT": "1000000",
+            "VOUCHER_WRONG_PER_CLIENT": "1000000",
         }
 
     def __enter__(self) -> Self:

@@ -125,21 +125,26 @@ def _top_ups(notes: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 
 
 def _redemptions(notes: list[dict[str, Any]]) -> dict[str, Any]:
-    if not notes:
-        return _told(0, (), ())
+    """Each promise has its redemption and its journal entry; no code was redeemed twice."""
     from billing.books.models import JournalEntry
+    from billing.books.models_vouchers import Redemption
 
+    kept = Redemption.objects.filter(result=Redemption.Result.REDEEMED).values_list("account_id", "voucher_id")
+    rows = Counter(str(account) for account, _voucher in kept)
     entries = Counter(
         str(account)
         for account in JournalEntry.objects.filter(kind=JournalEntry.Kind.VOUCHER).values_list("account_id", flat=True)
     )
-    promised = Counter(note["account"] for note in notes)
+    promised: dict[str, set[str]] = defaultdict(set)
     winners: dict[str, set[str]] = defaultdict(set)
     for note in notes:
+        promised[note["account"]].add(note["code"])
         winners[note["code"]].add(note["account"])
-    lost = [account for account, count in promised.items() if entries[account] < count]
+    lost = [account for account, codes in promised.items() if min(rows[account], entries[account]) < len(codes)]
     doubled = [code for code, accounts in winners.items() if len(accounts) > 1]
-    return _told(len(notes), lost, doubled)
+    doubled += [str(voucher) for voucher, times in Counter(voucher for _a, voucher in kept).items() if times > 1]
+    doubled += [account for account in rows if entries[account] > rows[account]]
+    return _told(len(winners), lost, doubled)
 
 
 def _events() -> dict[str, Any]:
