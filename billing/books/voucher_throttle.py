@@ -1,7 +1,9 @@
-"""Guessing at voucher codes, slowed down: per account and per network, in Redis, and in PostgreSQL when that is away.
+"""Guessing at voucher codes, slowed down: per account and per network.
 
-An attempt takes its points before the code is looked up, so that a hundred attempts at once do not slip through
-together; one that succeeds gives them back. A code whose check digit is wrong costs a fifth of a wrong one.
+Redis turns away at the door, before anything is read: an attempt takes a point, gives it back when it succeeds, and
+loses four more when it was refused; a code whose check digit is wrong costs the one point. Under the wallet's lock the
+refused attempts that are kept are counted as well. That is exact for an account, however many tries come at once, and
+it is all there is when Redis is away.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import ipaddress
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -27,7 +30,8 @@ from billing.errors import VoucherThrottled
 log = logging.getLogger(__name__)
 
 WINDOW: Final = timedelta(hours=1)
-WRONG, MISTYPED = 5, 1
+WRONG, TRY = 5, 1
+"""Points: a refused code, and an attempt whose outcome is not known or that was only mistyped."""
 RETRY_AFTER_FAILURE_SECONDS: Final = 1.0
 
 # Every key has room for the points, or none is taken from any: a full network does not use up an account.
@@ -67,25 +71,33 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """An attempt that may go on. `counted` is False when Redis was away: then the rows are counted instead."""
+    """An attempt that may go on. `counted` is False when Redis was away."""
 
     caller: Caller
     member: str
-    points: int
     counted: bool
 
     def give_back(self) -> None:
         """The attempt was no guess."""
+        self._settle(lambda pipe, key: pipe.zrem(key, f"{self.member}:{TRY}"))
+
+    def charge(self, *, now: datetime) -> None:
+        """The attempt was refused: it costs what a wrong code costs."""
+        more = {f"{self.member}:{point}": _milliseconds(now) for point in range(TRY + 1, WRONG + 1)}
+        self._settle(lambda pipe, key: pipe.zadd(key, more))
+
+    def _settle(self, change: Callable[[Any, str], Any]) -> None:
         if not self.counted:
             return
         try:
             client, _script = _client(settings.REDIS_URL)
             pipe = client.pipeline(transaction=False)
             for key in self.caller.keys:
-                pipe.zrem(key, *(f"{self.member}:{point}" for point in range(1, self.points + 1)))
+                change(pipe, key)
+                pipe.pexpire(key, WINDOW)
             pipe.execute()
         except redis.RedisError as error:
-            log.warning("voucher points are not given back: %s", type(error).__name__)
+            log.warning("voucher points are not settled: %s", type(error).__name__)
 
 
 def caller(account_id: UUID, ip: str) -> Caller:
@@ -106,10 +118,10 @@ def caller(account_id: UUID, ip: str) -> Caller:
 _away_until = 0.0
 
 
-def take(who: Caller, points: int, *, now: datetime) -> Permit:
-    """Take the points or raise `VoucherThrottled`, which says when to come again."""
+def take(who: Caller, *, now: datetime) -> Permit:
+    """Take a point or raise `VoucherThrottled`, which says when to come again."""
     global _away_until
-    permit = Permit(who, uuid4().hex, points, counted=True)
+    permit = Permit(who, uuid4().hex, counted=True)
     if time.monotonic() >= _away_until:
         try:
             wait = _take(permit, now)
@@ -120,7 +132,11 @@ def take(who: Caller, points: int, *, now: datetime) -> Permit:
             if wait > 0:
                 raise VoucherThrottled(retry_after=math.ceil(wait / 1000))
             return permit
-    return Permit(who, permit.member, points, counted=False)
+    return Permit(who, permit.member, counted=False)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
 
 
 def _limits() -> list[int]:
@@ -129,9 +145,8 @@ def _limits() -> list[int]:
 
 def _take(permit: Permit, now: datetime) -> int:
     _redis, script = _client(settings.REDIS_URL)
-    milliseconds = int(now.timestamp() * 1000)
     span = int(WINDOW.total_seconds() * 1000)
-    return int(script(keys=permit.caller.keys, args=[milliseconds, span, permit.points, permit.member, *_limits()]))
+    return int(script(keys=permit.caller.keys, args=[_milliseconds(now), span, TRY, permit.member, *_limits()]))
 
 
 @lru_cache(maxsize=1)
@@ -141,7 +156,7 @@ def _client(url: str) -> tuple[Any, Any]:
 
 
 def check_rows(who: Caller, *, now: datetime) -> None:
-    """The same limits, from the refused attempts that are kept; the caller holds the wallet's lock.
+    """The limits, from the refused attempts that are kept; the caller holds the wallet's lock.
 
     An account's attempts follow each other under that lock. Several accounts of one network may overshoot its limit
     by one attempt each; that is little against 75 bits.

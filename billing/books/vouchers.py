@@ -21,7 +21,7 @@ from billing.books import credits, ledger, voucher_codes, voucher_throttle
 from billing.books.models import CreditGrant, JournalEntry, System
 from billing.books.models_vouchers import Redemption, Voucher, VoucherCampaign
 from billing.books.voucher_codes import Code
-from billing.books.voucher_throttle import MISTYPED, WRONG, Permit
+from billing.books.voucher_throttle import Permit
 from billing.errors import (
     AccountSuspended,
     BillingError,
@@ -59,15 +59,17 @@ def redeem(account_id: UUID, typed: str, *, user: User | None, key: str, ip: str
     try:
         code = voucher_codes.read(typed)
     except VoucherMistyped:
-        voucher_throttle.take(who, MISTYPED, now=now)
+        voucher_throttle.take(who, now=now)
         raise
     before = _answered(account_id, key, code)
     if before is None:
-        permit = voucher_throttle.take(who, WRONG, now=now)
+        permit = voucher_throttle.take(who, now=now)
         with transaction.atomic():
             before = _redeem_under_lock(code, user=user, key=key, permit=permit, now=now)
         if before.result == Result.REDEEMED:
             permit.give_back()
+        else:
+            permit.charge(now=now)
     if before.result != Result.REDEEMED:
         raise refusal(before)
     return before
@@ -93,8 +95,7 @@ def _redeem_under_lock(code: Code, *, user: User | None, key: str, permit: Permi
     voucher = _locked(code)
     if voucher is not None and (mine := _redeemed_by(account_id, voucher)) is not None:
         return mine
-    if not permit.counted:
-        voucher_throttle.check_rows(permit.caller, now=now)
+    voucher_throttle.check_rows(permit.caller, now=now)
     result = Result.UNKNOWN if voucher is None else _decide(account_id, voucher, now)
     row = Redemption(
         account_id=account_id,
