@@ -13,14 +13,15 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Sum
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
 from accounts.models import User
 from billing.books import voucher_codes
-from billing.books.models_vouchers import Voucher, VoucherBatch, VoucherCampaign
+from billing.books.models_vouchers import VoucherBatch, VoucherCampaign
+from billing.books.voucher_codes import Code
 from billing.errors import Conflict, InvalidRequest, SecondPersonNeeded
 from billing.money import Money
 from config.ids import uuid7
@@ -28,7 +29,9 @@ from config.ids import uuid7
 Status = VoucherCampaign.Status
 COUNTED_TOGETHER: Final = timedelta(hours=24)
 MOST_CODES_AT_ONCE: Final = 100_000
-_ROWS_AT_ONCE: Final = 5_000
+_COPY: Final = (
+    "COPY billing_voucher (id, campaign_id, batch_id, digest, last_four, shared, created_at) FROM STDIN (FORMAT binary)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,26 +187,22 @@ def make_codes(
         batch = VoucherBatch.objects.create(
             campaign=campaign, key=key, size=count, shared=shared, created_by=actor, created_at=now
         )
-        codes = []
-        for start in range(0, count, _ROWS_AT_ONCE):
-            made = [voucher_codes.new() for _number in range(min(_ROWS_AT_ONCE, count - start))]
-            Voucher.objects.bulk_create(
-                Voucher(
-                    campaign=campaign,
-                    batch=batch,
-                    digest=code.digest,
-                    last_four=code.last_four,
-                    shared=shared,
-                    created_at=now,
-                )
-                for code in made
-            )
-            codes += [code.shown for code in made]
+        codes = [voucher_codes.new() for _number in range(count)]
+        _write(codes, batch)
         if not shared:
             VoucherCampaign.objects.filter(pk=campaign.pk).update(codes_made=F("codes_made") + count)
         told = {"batch": str(batch.pk), "codes": count, "shared": shared}
         _audit(campaign, "voucher_codes_made", actor=actor, reason=reason, now=now, after=told)
-    return codes
+    return [code.shown for code in codes]
+
+
+def _write(codes: list[Code], batch: VoucherBatch) -> None:
+    """By COPY: a hundred thousand rows in seconds."""
+    with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+        copy.set_types(["uuid", "uuid", "uuid", "bytea", "text", "bool", "timestamptz"])
+        for code in codes:
+            row = (uuid7(), batch.campaign_id, batch.pk, code.digest, code.last_four, batch.shared, batch.created_at)
+            copy.write_row(row)
 
 
 def withdraw(batch_id: UUID, *, actor: User, reason: str, now: datetime) -> VoucherBatch:
