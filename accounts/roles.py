@@ -18,6 +18,7 @@ READ: Final = (
     *("account.emailaddress", "auth.group"),
     *("billing.wallet", "billing.creditgrant", "billing.creditproposal", "billing.journalentry"),
     *("billing.ledgeraccount", "billing.model", "billing.channel", "billing.priceversion"),
+    *("billing.vouchercampaign", "billing.voucherbatch", "billing.voucher", "billing.redemption"),
     *("billing.pricedraft", "billing.rehearsal", "billing.correction", "billing.quarantinedusage"),
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
@@ -39,6 +40,9 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.decide_correction": ("correction", "Can approve, reject and reverse what another proposed"),
     "billing.give_credit": ("creditgrant", "Can give credit, or propose a large one"),
     "billing.decide_creditproposal": ("creditproposal", "Can approve and reject what another proposed"),
+    "billing.edit_vouchercampaign": ("vouchercampaign", "Can write, pause and end voucher campaigns"),
+    "billing.make_codes_vouchercampaign": ("vouchercampaign", "Can make voucher codes, shown once, and withdraw them"),
+    "billing.activate_vouchercampaign": ("vouchercampaign", "Can activate a voucher campaign"),
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
 }
@@ -52,6 +56,7 @@ _OPERATIONS: Final = (
     "billing.edit_pricedraft",
     "billing.decide_quarantinedusage",
     "billing.edit_correction",
+    "billing.edit_vouchercampaign",
 )
 _FINANCE: Final = (
     "billing.decide_quarantinedusage",
@@ -61,6 +66,9 @@ _FINANCE: Final = (
     "billing.decide_correction",
     "billing.give_credit",
     "billing.decide_creditproposal",
+    "billing.edit_vouchercampaign",
+    "billing.make_codes_vouchercampaign",
+    "billing.activate_vouchercampaign",
     "billing.replay_paymentevent",
     "billing.settle_topup",
 )

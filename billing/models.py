@@ -1,6 +1,7 @@
 """The models of the four wings, gathered where Django looks for them."""
 
 from billing.books.models import CreditGrant, CreditProposal, JournalEntry, LedgerAccount, Posting, Wallet
+from billing.books.models_vouchers import ExpiryNoticeRun, Redemption, Voucher, VoucherBatch, VoucherCampaign
 from billing.catalog.models import (
     CatalogState,
     Channel,
@@ -28,6 +29,7 @@ __all__ = [
     "Correction",
     "CreditGrant",
     "CreditProposal",
+    "ExpiryNoticeRun",
     "FieldMultiplier",
     "FlowFactor",
     "FlowRate",
@@ -46,6 +48,7 @@ __all__ = [
     "PriceTier",
     "PriceVersion",
     "QuarantinedUsage",
+    "Redemption",
     "Rehearsal",
     "RehearsalPart",
     "RehearsedAccount",
@@ -54,5 +57,8 @@ __all__ = [
     "TopUp",
     "UsageRecord",
     "UsageRollup",
+    "Voucher",
+    "VoucherBatch",
+    "VoucherCampaign",
     "Wallet",
 ]

@@ -14,6 +14,7 @@ app.autodiscover_tasks(
 
 app.conf.beat_schedule = {
     "books: credit that expired": {"task": "billing.books.tasks.expire_credit", "schedule": 60.0},
+    "books: mails about credit that expires": {"task": "billing.books.tasks.notify_expiry", "schedule": 600.0},
     "metering: holds that nobody ended": {"task": "billing.metering.tasks.expire_holds", "schedule": 20.0},
     "metering: usage by day": {"task": "billing.metering.tasks.roll_usage", "schedule": 60.0},
     "metering: refused usage that was settled": {
