@@ -21,7 +21,7 @@ READ: Final = (
     *("billing.pricedraft", "billing.rehearsal", "billing.correction", "billing.quarantinedusage"),
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
-    "billing.notice",
+    *("billing.notice", "billing.reconciliation", "billing.difference"),
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).
@@ -40,6 +40,8 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.give_credit": ("creditgrant", "Can give credit, or propose a large one"),
     "billing.decide_creditproposal": ("creditproposal", "Can approve and reject what another proposed"),
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
+    "billing.run_reconciliation": ("reconciliation", "Can compare a day with the provider again"),
+    "billing.decide_difference": ("difference", "Can take and accept differences with the provider"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
 }
 _OPERATIONS: Final = (
@@ -62,6 +64,8 @@ _FINANCE: Final = (
     "billing.give_credit",
     "billing.decide_creditproposal",
     "billing.replay_paymentevent",
+    "billing.run_reconciliation",
+    "billing.decide_difference",
     "billing.settle_topup",
 )
 MAY: Final[dict[str, frozenset[str]]] = {

@@ -18,6 +18,7 @@ from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, Rehearse
 from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount, Correction
 from billing.models_notices import Notice
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
+from billing.payments.models_reconciling import Difference, Reconciliation
 
 __all__ = [
     "Authorization",
@@ -28,6 +29,7 @@ __all__ = [
     "Correction",
     "CreditGrant",
     "CreditProposal",
+    "Difference",
     "FieldMultiplier",
     "FlowFactor",
     "FlowRate",
@@ -46,6 +48,7 @@ __all__ = [
     "PriceTier",
     "PriceVersion",
     "QuarantinedUsage",
+    "Reconciliation",
     "Rehearsal",
     "RehearsalPart",
     "RehearsedAccount",
