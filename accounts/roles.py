@@ -22,7 +22,7 @@ READ: Final = (
     *("billing.pricedraft", "billing.rehearsal", "billing.correction", "billing.quarantinedusage"),
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
-    "billing.notice",
+    *("billing.notice", "billing.reconciliation", "billing.difference"),
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).
@@ -44,6 +44,8 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.make_codes_vouchercampaign": ("vouchercampaign", "Can make voucher codes, shown once, and withdraw them"),
     "billing.activate_vouchercampaign": ("vouchercampaign", "Can activate a voucher campaign"),
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
+    "billing.run_reconciliation": ("reconciliation", "Can compare a day with the provider again"),
+    "billing.decide_difference": ("difference", "Can take and accept differences with the provider"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
 }
 _OPERATIONS: Final = (
@@ -70,6 +72,8 @@ _FINANCE: Final = (
     "billing.make_codes_vouchercampaign",
     "billing.activate_vouchercampaign",
     "billing.replay_paymentevent",
+    "billing.run_reconciliation",
+    "billing.decide_difference",
     "billing.settle_topup",
 )
 MAY: Final[dict[str, frozenset[str]]] = {

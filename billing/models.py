@@ -19,6 +19,7 @@ from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, Rehearse
 from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount, Correction
 from billing.models_notices import Notice
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
+from billing.payments.models_reconciling import Difference, Reconciliation
 
 __all__ = [
     "Authorization",
@@ -29,6 +30,7 @@ __all__ = [
     "Correction",
     "CreditGrant",
     "CreditProposal",
+    "Difference",
     "ExpiryNoticeRun",
     "FieldMultiplier",
     "FlowFactor",
@@ -48,6 +50,7 @@ __all__ = [
     "PriceTier",
     "PriceVersion",
     "QuarantinedUsage",
+    "Reconciliation",
     "Redemption",
     "Rehearsal",
     "RehearsalPart",

@@ -26,5 +26,9 @@ app.conf.beat_schedule = {
     "notices: mails nobody sent": {"task": "billing.tasks.sweep_notices", "schedule": 60.0},
     "payments: events nobody finished": {"task": "billing.payments.tasks.sweep_events", "schedule": 15.0},
     "payments: orders without news": {"task": "billing.payments.tasks.sweep_top_ups", "schedule": 30.0},
+    "payments: days at the provider to compare": {
+        "task": "billing.payments.tasks.sweep_reconciliations",
+        "schedule": 600.0,
+    },
     "payments: receipts not mailed": {"task": "billing.payments.tasks.sweep_receipts", "schedule": 60.0},
 }

@@ -45,6 +45,8 @@ GROUPS: Final = (
             ("billing.paymentattempt", gettext_lazy("Payment attempts"), "credit_card"),
             ("billing.paymentevent", gettext_lazy("Payment events"), "webhook"),
             ("billing.fxrate", gettext_lazy("Exchange rates"), "currency_exchange"),
+            ("billing.reconciliation", gettext_lazy("Reconciliation"), "balance"),
+            ("billing.difference", gettext_lazy("Differences"), "difference"),
             ("billing.notice", gettext_lazy("Notices"), "mail"),
         ),
     ),

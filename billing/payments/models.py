@@ -233,6 +233,9 @@ class TopUp(models.Model):
         ]
         indexes = [
             models.Index(fields=["account", "-id"], name="top_up_account"),
+            models.Index(
+                fields=["credited_at"], name="top_up_credited_at", condition=models.Q(credited_at__isnull=False)
+            ),
             models.Index(fields=["check_at"], name="top_up_check", condition=models.Q(check_at__isnull=False)),
             models.Index(
                 fields=["credited_at"],
@@ -304,6 +307,10 @@ class PaymentAttempt(models.Model):
             models.CheckConstraint(
                 condition=models.Q(failure_class__in=["", "issuer", "risk"]), name="payment_attempt_class"
             ),
+        ]
+        indexes = [
+            models.Index(fields=["at"], name="payment_attempt_paid_at", condition=models.Q(outcome="succeeded")),
+            models.Index(fields=["reference"], name="payment_attempt_reference"),
         ]
 
     def __str__(self) -> str:

@@ -24,6 +24,7 @@ from billing.payments.processor import (
     ReceivedEvent,
     SignatureInvalid,
 )
+from billing.payments.stripe_books import Books
 from billing.payments.stripe_client import StripeClient, our_errors
 
 TOLERANCE_SECONDS: Final = 300
@@ -32,7 +33,7 @@ _REFUSED_INTENTS: Final = {"requires_payment_method", "canceled"}
 _LOCALES: Final = {"zh-hans": "zh", "en": "en"}
 
 
-class StripeProcessor(StripeClient):
+class StripeProcessor(Books, StripeClient):
     """`PaymentProcessor` over `stripe.StripeClient`."""
 
     def create_customer(self, *, account_id: str, email: str, idempotency_key: str) -> str:
