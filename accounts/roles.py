@@ -21,6 +21,7 @@ READ: Final = (
     *("billing.pricedraft", "billing.rehearsal", "billing.correction", "billing.quarantinedusage"),
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
+    *("billing.fxfeed", "billing.riskassessment", "billing.riskrule"),
     "billing.notice",
 )
 
@@ -41,6 +42,8 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.decide_creditproposal": ("creditproposal", "Can approve and reject what another proposed"),
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
+    "billing.decide_riskassessment": ("riskassessment", "Can release and refuse payments on hold"),
+    "billing.change_riskrule": ("riskrule", "Can change the thresholds of a risk rule"),
 }
 _OPERATIONS: Final = (
     "accounts.suspend_account",
@@ -52,6 +55,7 @@ _OPERATIONS: Final = (
     "billing.edit_pricedraft",
     "billing.decide_quarantinedusage",
     "billing.edit_correction",
+    "billing.change_riskrule",
 )
 _FINANCE: Final = (
     "billing.decide_quarantinedusage",
@@ -63,6 +67,7 @@ _FINANCE: Final = (
     "billing.decide_creditproposal",
     "billing.replay_paymentevent",
     "billing.settle_topup",
+    "billing.decide_riskassessment",
 )
 MAY: Final[dict[str, frozenset[str]]] = {
     "support": frozenset(),
