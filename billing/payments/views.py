@@ -23,6 +23,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.access import current_account, may, role_in
 from accounts.models import Account
 from billing.errors import BadRequest, BillingError, NotFound, PermissionDenied
+from billing.money import from_minor_units
 from billing.payments import forms, fx, risk, settling, tasks, timeline, topups, webhooks
 from billing.payments.models import PaymentEvent, TopUp
 from billing.payments.processor import SignatureInvalid
@@ -223,6 +224,8 @@ def _context(request: HttpRequest, found: TopUp, problem: BillingError | None = 
         "shown": timeline.shown(found),
         "attempts": list(found.attempts.order_by("at", "pk")),
         "cny": fx.to_cny(found.amount_usd, found.fx_quote.rate),
+        "refunded": from_minor_units(found.refunded_minor, found.currency),
+        "disputed": from_minor_units(found.disputed_minor, found.currency),
         "allowed": _may_pay(request, found.account),
         "other_account": found.account != current_account(request),
         "problem": problem,
