@@ -23,6 +23,7 @@ READ: Final = (
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
     *("billing.notice", "billing.reconciliation", "billing.difference"),
+    *("billing.fxfeed", "billing.riskassessment", "billing.riskrule"),
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).
@@ -47,6 +48,8 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.run_reconciliation": ("reconciliation", "Can compare a day with the provider again"),
     "billing.decide_difference": ("difference", "Can take and accept differences with the provider"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
+    "billing.decide_riskassessment": ("riskassessment", "Can release and refuse payments on hold"),
+    "billing.change_riskrule": ("riskrule", "Can change the thresholds of a risk rule"),
 }
 _OPERATIONS: Final = (
     "accounts.suspend_account",
@@ -59,6 +62,7 @@ _OPERATIONS: Final = (
     "billing.decide_quarantinedusage",
     "billing.edit_correction",
     "billing.edit_vouchercampaign",
+    "billing.change_riskrule",
 )
 _FINANCE: Final = (
     "billing.decide_quarantinedusage",
@@ -75,6 +79,7 @@ _FINANCE: Final = (
     "billing.run_reconciliation",
     "billing.decide_difference",
     "billing.settle_topup",
+    "billing.decide_riskassessment",
 )
 MAY: Final[dict[str, frozenset[str]]] = {
     "support": frozenset(),

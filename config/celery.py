@@ -30,5 +30,11 @@ app.conf.beat_schedule = {
         "task": "billing.payments.tasks.sweep_reconciliations",
         "schedule": 600.0,
     },
+    "payments: exchange rate": {"task": "billing.payments.tasks.refresh_rate", "schedule": 60.0},
+    "payments: exchange rates promised and not used": {
+        "task": "billing.payments.tasks.forget_quotes",
+        "schedule": 3600.0,
+    },
+    "payments: holds whose time is over": {"task": "billing.payments.tasks.release_holds", "schedule": 60.0},
     "payments: receipts not mailed": {"task": "billing.payments.tasks.sweep_receipts", "schedule": 60.0},
 }

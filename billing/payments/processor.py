@@ -106,6 +106,9 @@ class Attempt:
     rule: str = ""
     brand: str = ""
     last_four: str = ""
+    fingerprint: str = ""  # names the card at the provider, whoever uses it
+    holder: str = ""
+    risk_level: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from uuid import UUID
 from celery import shared_task
 
 from billing.errors import BillingError
-from billing.payments import receipts, reconcile, settling, webhooks
+from billing.payments import fx, fx_feed, holds, receipts, reconcile, settling, webhooks
 from billing.payments.models import TopUp
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
@@ -84,6 +84,27 @@ def sweep_receipts() -> None:
             receipts.send(order_id, now=clock.now())
         except OSError:
             log.warning("The receipt of top-up %s could not be mailed", order_id, exc_info=True)
+
+
+@shared_task
+def refresh_rate() -> None:
+    """Ask the exchange rate's feed, when it is time."""
+    now = clock.now()
+    if fx_feed.is_due(now=now):
+        fx_feed.refresh(now=now)
+
+
+@shared_task
+def forget_quotes() -> None:
+    """Exchange rates that were promised on a page and that no order used."""
+    fx.forget_unused(now=clock.now())
+
+
+@shared_task
+def release_holds() -> None:
+    """Payments that a risk check held and that nobody decided in time."""
+    for order_id in holds.due(now=clock.now()):
+        after(holds.release_in_time(order_id, now=clock.now()))
 
 
 def after(order: TopUp) -> TopUp:
