@@ -18,12 +18,17 @@ from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, Rehearse
 from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount, Correction
 from billing.models_notices import Notice
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
+from billing.payments.models_saved import AutoTopUp, AutoTopUpRun, CardSetup, Consent, PaymentMethod
 
 __all__ = [
     "Authorization",
+    "AutoTopUp",
+    "AutoTopUpRun",
+    "CardSetup",
     "CatalogState",
     "Channel",
     "ChargeAdjustment",
+    "Consent",
     "CorrectedAccount",
     "Correction",
     "CreditGrant",
@@ -40,6 +45,7 @@ __all__ = [
     "PaymentAttempt",
     "PaymentCustomer",
     "PaymentEvent",
+    "PaymentMethod",
     "Posting",
     "PriceComponent",
     "PriceDraft",

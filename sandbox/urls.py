@@ -1,6 +1,6 @@
 from django.urls import path
 
-from sandbox import api, views, views_control
+from sandbox import api, views, views_control, views_setup
 
 app_name = "sandbox"
 urlpatterns = [
@@ -8,6 +8,7 @@ urlpatterns = [
     path("checkout/<str:session_id>", views.checkout_page, name="checkout"),
     path("checkout/<str:session_id>/card", views.pay_by_card, name="pay_by_card"),
     path("checkout/<str:session_id>/wallet", views.pay_by_wallet, name="pay_by_wallet"),
+    path("checkout/<str:session_id>/setup", views_setup.save_card, name="save_card"),
     path("checkout/<str:session_id>/expire", views.expire, name="expire"),
     path("control", views_control.control_page, name="control"),
     path("control/switches", views_control.switches_api, name="switches_api"),

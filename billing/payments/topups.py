@@ -125,7 +125,7 @@ def place(
 def open_checkout(order_id: UUID, *, processor: PaymentProcessor, now: datetime) -> TopUp:
     """Open the provider's page for an order that has none. Safe to call again at any point: one key, one page."""
     order: TopUp = TopUp.objects.select_related("account", "created_by").get(pk=order_id)
-    if order.status != Status.CREATED:
+    if order.status != Status.CREATED or order.automatic:  # a saved card is charged without a page
         return order
     try:
         customer_id = _customer(order, processor=processor, now=now)
