@@ -20,6 +20,7 @@ READ: Final = (
     *("billing.ledgeraccount", "billing.model", "billing.channel", "billing.priceversion"),
     *("billing.pricedraft", "billing.rehearsal", "billing.correction", "billing.quarantinedusage"),
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
+    *("billing.autotopup", "billing.paymentmethod"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
     "billing.notice",
 )
@@ -40,11 +41,13 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.give_credit": ("creditgrant", "Can give credit, or propose a large one"),
     "billing.decide_creditproposal": ("creditproposal", "Can approve and reject what another proposed"),
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
+    "billing.stop_autotopup": ("autotopup", "Can stop an account's auto top-up"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
 }
 _OPERATIONS: Final = (
     "accounts.suspend_account",
     "accounts.disable_apikey",
+    "billing.stop_autotopup",
     "accounts.issue_gatewaytoken",
     "accounts.revoke_gatewaytoken",
     "accounts.change_terms_benefitlevel",
@@ -63,6 +66,7 @@ _FINANCE: Final = (
     "billing.decide_creditproposal",
     "billing.replay_paymentevent",
     "billing.settle_topup",
+    "billing.stop_autotopup",
 )
 MAY: Final[dict[str, frozenset[str]]] = {
     "support": frozenset(),

@@ -6,6 +6,7 @@ from billing.catalog import admin as catalog
 from billing.metering import admin as metering
 from billing.metering import admin_drafts, admin_quarantine, admin_rehearsal, admin_rerating
 from billing.payments import admin as payments
+from billing.payments import admin_saved
 
 __all__ = [
     "admin_drafts",
@@ -13,6 +14,7 @@ __all__ = [
     "admin_quarantine",
     "admin_rehearsal",
     "admin_rerating",
+    "admin_saved",
     "books",
     "catalog",
     "metering",

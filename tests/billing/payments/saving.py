@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+from accounts.models import User
 from billing.books.models import Wallet
 from billing.payments import auto_setting, auto_topup, saved
 from billing.payments.auto_rules import Terms
 from billing.payments.models import TopUp
-from billing.payments.models_saved import AutoTopUp, CardSetup, PaymentMethod
+from billing.payments.models_saved import AutoTopUp, CardSetup, PaymentMethod, ends_on
 from billing.payments.stripe_processor import get_processor
 from config import clock
 from tests import factories
@@ -27,6 +28,18 @@ NO_FUNDS = "4000008260003178"
 def terms(threshold: str = "5", amount: str = "10", count: int = 3, daily: str = "60", monthly: str = "600") -> Terms:
     """Terms as a customer would choose them."""
     return Terms(Decimal(threshold), Decimal(amount), count, Decimal(daily), Decimal(monthly))
+
+
+def kept_card(account: Any, owner: User, now: datetime) -> PaymentMethod:
+    """A card as if it had been saved on the provider's page."""
+    consent = saved.agree(
+        account.pk, purpose="save_card", text="-", version="t", locale="en", actor=owner, label="-", now=now
+    )
+    return PaymentMethod.objects.create(
+        account=account, provider_id=f"pm_{uuid4().hex}", customer_id="cus_1", brand="visa", last_four="4242",
+        exp_month=12, exp_year=2050, ends_on=ends_on(12, 2050), fingerprint_hash=b"\0" * 32, state_at=now,
+        consent=consent, created_at=now,
+    )  # fmt: skip
 
 
 @dataclass

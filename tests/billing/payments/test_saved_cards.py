@@ -59,7 +59,7 @@ def test_the_return_page_and_three_deliveries_keep_the_card_once(saver: Saver) -
 
 
 def test_a_lost_answer_to_the_opening_of_the_page_makes_one_page(saver: Saver) -> None:
-    saver.shop.sandbox.lose_next_answer("/v1/checkout/sessions", times=3)
+    saver.shop.sandbox.lose_next_answer("/v1/checkout/sessions", times=3, status=500)
     with pytest.raises(ProcessorUnavailable):
         saver.begin("k")
     setup = saver.begin("k")
@@ -118,7 +118,7 @@ def test_the_same_card_given_again_takes_the_place_of_the_older_one_in_auto_top_
 def test_a_removed_card_is_detached_at_the_provider_even_when_the_answer_is_lost(saver: Saver) -> None:
     card = saver.card()
     saved.remove(saver.shop.account.pk, card.pk, actor=saver.shop.owner, now=clock.now())
-    saver.shop.sandbox.lose_next_answer("/detach$", times=3)
+    saver.shop.sandbox.lose_next_answer("/detach$", times=3, status=500)
     saver.shop.sandbox.bad_requests_expected()
     with pytest.raises(ProcessorUnavailable):
         saved.detach(card.pk, processor=get_processor(), now=clock.now())
