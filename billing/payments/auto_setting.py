@@ -100,6 +100,8 @@ def configure(
         _go_on(row, now=now)
         row.save()
         _audit(row, "auto_top_up_on", was, actor=actor, label=label, now=now)
+        if was == _told(row):
+            return row  # the same again: a consent and an audit record more, and no second mail
         notices.tell(
             account_id,
             "auto_top_up_on",

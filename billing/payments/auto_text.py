@@ -36,9 +36,7 @@ def what_happens(terms: Terms, card: PaymentMethod) -> list[str]:
     return [
         _("When the balance falls below %(threshold)s, we charge %(amount)s to %(card)s, without asking again.")
         % words,
-        _(
-            "If more is missing, one charge of a multiple of %(amount)s brings the balance back to %(threshold)s or above."
-        )
+        _("If more is missing, one charge of a multiple of %(amount)s brings the balance to %(threshold)s or above.")
         % words,
         ngettext(
             "We charge at most %(count)s time and %(daily)s a day, and %(monthly)s a month (days and months in UTC).",

@@ -199,6 +199,8 @@ def _request(order: TopUp, card: PaymentMethod) -> ChargeRequest:
 def _refused(order_id: UUID, refusal: ProcessorRefused, *, now: datetime) -> TopUp:
     """The provider would not even try: the card or the customer is unknown there, or the request is wrong."""
     with transaction.atomic():
+        if refusal.evidence.get("provider_param") == "customer":
+            topups._forget_customer(TopUp.objects.values_list("account_id", flat=True).get(pk=order_id))
         order = topups._record_refusal(order_id, refusal, now=now)
         auto_state.follow(order, now=now)
     return order
@@ -214,17 +216,20 @@ def _gave_up(order_id: UUID, *, now: datetime) -> TopUp:
 
 # --- The sweep ------------------------------------------------------------------------------------------------------
 
-_CANDIDATES: Final = """
+_BELOW: Final = """
   WITH found AS (
-    SELECT a.account_id FROM billing_autotopup a
-    WHERE a.look_at <= %(now)s AND (
-      (a.enabled AND a.stopped_reason = '' AND a.pending_order_id IS NULL AND EXISTS (
-        SELECT 1 FROM billing_wallet w
-        WHERE w.account_id = a.account_id AND w.balance - w.overdraft < a.threshold_usd))
-      OR EXISTS (
-        SELECT 1 FROM billing_topup t WHERE t.id = a.pending_order_id AND t.status = 'created'))
-    ORDER BY a.look_at LIMIT %(limit)s
-    FOR NO KEY UPDATE OF a SKIP LOCKED)
+    SELECT a.account_id FROM billing_autotopup a JOIN billing_wallet w ON w.account_id = a.account_id
+    WHERE a.enabled AND a.stopped_reason = '' AND a.pending_order_id IS NULL AND a.look_at <= %(now)s
+      AND w.balance - w.overdraft < a.threshold_usd
+    ORDER BY a.look_at LIMIT %(limit)s FOR NO KEY UPDATE OF a SKIP LOCKED)
+  UPDATE billing_autotopup a SET look_at = %(lease)s FROM found WHERE a.account_id = found.account_id
+  RETURNING a.account_id
+"""
+_UNANSWERED: Final = """
+  WITH found AS (
+    SELECT a.account_id FROM billing_autotopup a JOIN billing_topup t ON t.id = a.pending_order_id
+    WHERE a.pending_order_id IS NOT NULL AND a.look_at <= %(now)s AND t.status = 'created'
+    ORDER BY a.look_at LIMIT %(limit)s FOR NO KEY UPDATE OF a SKIP LOCKED)
   UPDATE billing_autotopup a SET look_at = %(lease)s FROM found WHERE a.account_id = found.account_id
   RETURNING a.account_id
 """
@@ -233,8 +238,11 @@ _CANDIDATES: Final = """
 def claim_due(*, now: datetime, limit: int = 500) -> list[UUID]:
     """Accounts below their threshold, and charges that were never answered; each is claimed for a minute.
 
-    One statement over the rows that are on, so that the calls that lower a balance know nothing of this.
+    It reads the rows that are on and their wallets, so that the calls which lower a balance know nothing of this.
     """
+    told = {"now": now, "limit": limit, "lease": now + LEASE}
     with connection.cursor() as cursor:
-        cursor.execute(_CANDIDATES, {"now": now, "limit": limit, "lease": now + LEASE})
-        return [row[0] for row in cursor.fetchall()]
+        cursor.execute(_UNANSWERED, told)
+        found = [row[0] for row in cursor.fetchall()]
+        cursor.execute(_BELOW, told)
+        return found + [row[0] for row in cursor.fetchall()]

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.translation import gettext_lazy as _
 
 from accounts import audit, secrets
 from accounts.models import Account, User
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 State = PaymentMethod.State
 MOST_CARDS: Final = 10
+MOST_TRIES: Final = 20
 FIRST_CHECK: Final = timedelta(minutes=10)
 NEXT_CHECK: Final = timedelta(hours=1)
 PAGE_LIVES: Final = timedelta(hours=25)
@@ -94,7 +96,10 @@ def begin(
             if Account.objects.get(pk=account_id).status != Account.Status.ACTIVE:
                 raise AccountSuspended
             if len(cards(account_id)) >= MOST_CARDS:
-                raise InvalidRequest("An account keeps %(most)s cards at most. Remove one first.", most=MOST_CARDS)
+                raise InvalidRequest(_("An account keeps %(most)s cards at most. Remove one first."), most=MOST_CARDS)
+            tried = CardSetup.objects.filter(account_id=account_id, created_at__gt=now - timedelta(days=1))
+            if tried.count() >= MOST_TRIES:  # pages for saving cards are where stolen ones are tried
+                raise InvalidRequest(_("Too many cards were tried today. Please try again tomorrow."))
             consent = agree(
                 account_id,
                 purpose=Consent.Purpose.SAVE_CARD,
@@ -258,7 +263,7 @@ def make_default(
     with transaction.atomic():
         card = _own(account_id, card_id)
         if card.state != State.ACTIVE:
-            raise InvalidRequest("This card has expired.", field="payment_method")
+            raise InvalidRequest(_("This card has expired."), field="payment_method")
         if not card.is_default:
             PaymentMethod.objects.filter(account_id=account_id, is_default=True).update(is_default=False)
             card.is_default = True

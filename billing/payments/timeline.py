@@ -64,7 +64,9 @@ def _steps(order: TopUp, attempts: list[PaymentAttempt]) -> list[dict[str, Any]]
             _step(order.get_status_display(), order.status_at, "failed" if order.status == Status.DISPUTED else "done")
         )
     elif order.status == Status.CREATED:
-        steps.append(_step(_("Opening the payment page"), None, "active"))
+        steps.append(
+            _step(_("Charging the saved card") if order.automatic else _("Opening the payment page"), None, "active")
+        )
     elif order.status == Status.AWAITING_PAYMENT:
         steps.append(_step(_("Waiting for your payment"), None, "active"))
     elif order.status == Status.PROCESSING:

@@ -113,6 +113,7 @@ def _page(
 # --- On and off -----------------------------------------------------------------------------------------------------
 
 
+@_to_checkout
 @login_required
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
