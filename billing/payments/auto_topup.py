@@ -240,7 +240,7 @@ def claim_due(*, now: datetime, limit: int = 500) -> list[UUID]:
 
     It reads the rows that are on and their wallets, so that the calls which lower a balance know nothing of this.
     """
-    told = {"now": now, "limit": limit, "lease": now + LEASE}
+    told: dict[str, datetime | int] = {"now": now, "limit": limit, "lease": now + LEASE}
     with connection.cursor() as cursor:
         cursor.execute(_UNANSWERED, told)
         found = [row[0] for row in cursor.fetchall()]

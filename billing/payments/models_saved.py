@@ -202,8 +202,8 @@ class AutoTopUp(models.Model):
 
     class Cap(models.TextChoices):
         DAILY_COUNT = "daily_count", _("charges a day")
-        DAILY_AMOUNT = "daily_amount", _("amount a day")
-        MONTHLY_AMOUNT = "monthly_amount", _("amount a month")
+        DAILY_AMOUNT = "daily_amount", _("dollars a day")
+        MONTHLY_AMOUNT = "monthly_amount", _("dollars a month")
 
     account = models.OneToOneField(Account, models.PROTECT, primary_key=True, related_name="auto_top_up")
     enabled = models.BooleanField(_("on"), default=False)
