@@ -21,6 +21,7 @@ READ: Final = (
     *("billing.vouchercampaign", "billing.voucherbatch", "billing.voucher", "billing.redemption"),
     *("billing.pricedraft", "billing.rehearsal", "billing.correction", "billing.quarantinedusage"),
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
+    *("billing.autotopup", "billing.paymentmethod"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
     *("billing.notice", "billing.reconciliation", "billing.difference"),
     *("billing.fxfeed", "billing.riskassessment", "billing.riskrule"),
@@ -47,6 +48,7 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
     "billing.run_reconciliation": ("reconciliation", "Can compare a day with the provider again"),
     "billing.decide_difference": ("difference", "Can take and accept differences with the provider"),
+    "billing.stop_autotopup": ("autotopup", "Can stop an account's auto top-up"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
     "billing.decide_riskassessment": ("riskassessment", "Can release and refuse payments on hold"),
     "billing.change_riskrule": ("riskrule", "Can change the thresholds of a risk rule"),
@@ -54,6 +56,7 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
 _OPERATIONS: Final = (
     "accounts.suspend_account",
     "accounts.disable_apikey",
+    "billing.stop_autotopup",
     "accounts.issue_gatewaytoken",
     "accounts.revoke_gatewaytoken",
     "accounts.change_terms_benefitlevel",
@@ -80,6 +83,7 @@ _FINANCE: Final = (
     "billing.decide_difference",
     "billing.settle_topup",
     "billing.decide_riskassessment",
+    "billing.stop_autotopup",
 )
 MAY: Final[dict[str, frozenset[str]]] = {
     "support": frozenset(),

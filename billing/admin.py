@@ -7,7 +7,7 @@ from billing.catalog import admin as catalog
 from billing.metering import admin as metering
 from billing.metering import admin_drafts, admin_quarantine, admin_rehearsal, admin_rerating
 from billing.payments import admin as payments
-from billing.payments import admin_reconciling, admin_risk
+from billing.payments import admin_reconciling, admin_risk, admin_saved
 
 __all__ = [
     "admin_drafts",
@@ -17,6 +17,7 @@ __all__ = [
     "admin_rehearsal",
     "admin_rerating",
     "admin_risk",
+    "admin_saved",
     "admin_vouchers",
     "books",
     "catalog",

@@ -22,13 +22,18 @@ from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCust
 from billing.payments.models_fx import FxFeed
 from billing.payments.models_reconciling import Difference, Reconciliation
 from billing.payments.models_risk import AttemptTrace, RiskAssessment, RiskRule
+from billing.payments.models_saved import AutoTopUp, AutoTopUpRun, CardSetup, Consent, PaymentMethod
 
 __all__ = [
     "AttemptTrace",
     "Authorization",
+    "AutoTopUp",
+    "AutoTopUpRun",
+    "CardSetup",
     "CatalogState",
     "Channel",
     "ChargeAdjustment",
+    "Consent",
     "CorrectedAccount",
     "Correction",
     "CreditGrant",
@@ -48,6 +53,7 @@ __all__ = [
     "PaymentAttempt",
     "PaymentCustomer",
     "PaymentEvent",
+    "PaymentMethod",
     "Posting",
     "PriceComponent",
     "PriceDraft",

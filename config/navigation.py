@@ -42,6 +42,8 @@ GROUPS: Final = (
         gettext_lazy("Payments"),
         (
             ("billing.topup", gettext_lazy("Top-ups"), "add_card"),
+            ("billing.autotopup", gettext_lazy("Auto top-ups"), "autorenew"),
+            ("billing.paymentmethod", gettext_lazy("Saved cards"), "wallet"),
             ("billing.paymentattempt", gettext_lazy("Payment attempts"), "credit_card"),
             ("billing.paymentevent", gettext_lazy("Payment events"), "webhook"),
             ("billing.riskassessment", gettext_lazy("Risk checks"), "gpp_maybe"),
