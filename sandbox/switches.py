@@ -7,7 +7,7 @@ duplicates       how often a duplicated event is sent
 delay_seconds    how late a delayed event is
 reorder_seconds  within how long reordered events are shuffled
 settle_seconds   how long asynchronous payments and refunds take
-refunds          "succeed", "pending" (until settled by hand) or "fail"
+refunds          "succeed", "pending" or "requires_action" (until settled by hand), or "fail"
 """
 
 import random
@@ -21,7 +21,7 @@ from django.db.models import F
 from sandbox.models import Fault, Switches
 
 DISTURBANCES = ("lost", "duplicate", "delayed", "reordered")
-REFUNDS = ("succeed", "pending", "fail")
+REFUNDS = ("succeed", "pending", "requires_action", "fail")
 _LIMITS = {
     "percent": 100,
     "seed": 2**31 - 1,

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from django.utils.translation import gettext_lazy as _
 
 from billing.errors import BillingError
+from billing.payments.processor_refunds import RefundProcessor
 
 
 class ProcessorUnavailable(BillingError):
@@ -136,7 +137,7 @@ class ReceivedEvent:
     body: dict[str, Any]
 
 
-class PaymentProcessor(Protocol):
+class PaymentProcessor(RefundProcessor, Protocol):
     """Every call that makes something carries a key that was stored before it."""
 
     def create_customer(self, *, account_id: str, email: str, idempotency_key: str) -> str:

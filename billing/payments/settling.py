@@ -188,7 +188,7 @@ def _keep_attempts(order: TopUp, state: PaymentState) -> None:
 
 def _credit(order: TopUp, *, now: datetime) -> None:
     """Paid becomes credited in one transaction, under a key that lives as long as the books (I5)."""
-    if order.in_review:
+    if order.in_review or order.refunded_minor:  # what goes back is not credited as well
         return
     if order.status != Status.PAID:
         order.move_to(Status.PAID, now=now)

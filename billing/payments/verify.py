@@ -28,10 +28,10 @@ check(
 )
 check(
     "I5",
-    "a payment that arrived for an order is credited or in review, and one payment pays one order",
+    "a payment that arrived for an order is credited, going back or in review, and one payment pays one order",
     counted="billing_topup",
     broken="""
-      SELECT 'top-up ' || number FROM billing_topup WHERE status = 'paid' AND NOT in_review
+      SELECT 'top-up ' || number FROM billing_topup WHERE status = 'paid' AND NOT in_review AND refunded_minor = 0
       UNION ALL
       SELECT 'payment ' || payment_intent_id FROM billing_topup
       WHERE payment_intent_id <> '' GROUP BY payment_intent_id HAVING count(*) > 1""",
