@@ -21,7 +21,7 @@ READ: Final = (
     *("billing.pricedraft", "billing.rehearsal", "billing.correction", "billing.quarantinedusage"),
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
-    "billing.notice",
+    *("billing.notice", "refunds.refund"),
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).
@@ -41,6 +41,9 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.decide_creditproposal": ("creditproposal", "Can approve and reject what another proposed"),
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
+    "refunds.decide_refund": ("refund", "Can approve and reject refunds"),
+    "refunds.cancel_refund": ("refund", "Can cancel a refund for the customer"),
+    "refunds.settle_refund": ("refund", "Can ask the payment provider about a refund now"),
 }
 _OPERATIONS: Final = (
     "accounts.suspend_account",
@@ -63,9 +66,12 @@ _FINANCE: Final = (
     "billing.decide_creditproposal",
     "billing.replay_paymentevent",
     "billing.settle_topup",
+    "refunds.decide_refund",
+    "refunds.cancel_refund",
+    "refunds.settle_refund",
 )
 MAY: Final[dict[str, frozenset[str]]] = {
-    "support": frozenset(),
+    "support": frozenset({"refunds.cancel_refund"}),
     "operations": frozenset(_OPERATIONS),
     "finance": frozenset(_FINANCE),
     "admin": frozenset(ACTIONS),

@@ -39,6 +39,7 @@ GROUPS: Final = (
         gettext_lazy("Payments"),
         (
             ("billing.topup", gettext_lazy("Top-ups"), "add_card"),
+            ("refunds.refund", gettext_lazy("Refunds"), "undo"),
             ("billing.paymentattempt", gettext_lazy("Payment attempts"), "credit_card"),
             ("billing.paymentevent", gettext_lazy("Payment events"), "webhook"),
             ("billing.fxrate", gettext_lazy("Exchange rates"), "currency_exchange"),
