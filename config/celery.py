@@ -9,7 +9,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 app = Celery("meterhall")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(
-    ["billing", "billing.books", "billing.payments", "billing.metering", "billing.catalog", "gateway", "accounts"]
+    [
+        *("billing", "billing.books", "billing.payments", "billing.metering", "billing.catalog", "gateway"),
+        *("refunds", "accounts"),
+    ]
 )
 
 app.conf.beat_schedule = {
@@ -43,4 +46,5 @@ app.conf.beat_schedule = {
     },
     "payments: holds whose time is over": {"task": "billing.payments.tasks.release_holds", "schedule": 60.0},
     "payments: receipts not mailed": {"task": "billing.payments.tasks.sweep_receipts", "schedule": 60.0},
+    "refunds: to send, or without news": {"task": "refunds.tasks.sweep", "schedule": 30.0},
 }

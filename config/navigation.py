@@ -44,6 +44,7 @@ GROUPS: Final = (
             ("billing.topup", gettext_lazy("Top-ups"), "add_card"),
             ("billing.autotopup", gettext_lazy("Auto top-ups"), "autorenew"),
             ("billing.paymentmethod", gettext_lazy("Saved cards"), "wallet"),
+            ("refunds.refund", gettext_lazy("Refunds"), "undo"),
             ("billing.paymentattempt", gettext_lazy("Payment attempts"), "credit_card"),
             ("billing.paymentevent", gettext_lazy("Payment events"), "webhook"),
             ("billing.riskassessment", gettext_lazy("Risk checks"), "gpp_maybe"),

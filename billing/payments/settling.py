@@ -199,7 +199,7 @@ def _keep_attempts(order: TopUp, state: PaymentState) -> None:
 
 def _take(order: TopUp, *, now: datetime) -> None:
     """The money has arrived: credit it, unless a person must look first or our own rules hold it."""
-    if order.in_review:
+    if order.in_review or order.refunded_minor:  # what goes back is not credited as well
         return
     if order.status != Status.PAID:
         order.move_to(Status.PAID, now=now)

@@ -28,10 +28,11 @@ check(
 )
 check(
     "I5",
-    "a payment that arrived for an order is credited, in review or held, and one payment pays one order",
+    "a payment that arrived for an order is credited, held, going back or in review, and one payment pays one order",
     counted="billing_topup",
     broken="""
-      SELECT 'top-up ' || t.number FROM billing_topup t WHERE t.status = 'paid' AND NOT t.in_review AND NOT EXISTS (
+      SELECT 'top-up ' || t.number FROM billing_topup t
+      WHERE t.status = 'paid' AND NOT t.in_review AND t.refunded_minor = 0 AND NOT EXISTS (
         SELECT 1 FROM billing_riskassessment r WHERE r.top_up_id = t.id AND r.state IN ('held', 'refund_wanted'))
       UNION ALL
       SELECT 'payment ' || payment_intent_id FROM billing_topup
