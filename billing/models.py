@@ -1,6 +1,7 @@
 """The models of the four wings, gathered where Django looks for them."""
 
 from billing.books.models import CreditGrant, CreditProposal, JournalEntry, LedgerAccount, Posting, Wallet
+from billing.books.models_vouchers import ExpiryNoticeRun, Redemption, Voucher, VoucherBatch, VoucherCampaign
 from billing.catalog.models import (
     CatalogState,
     Channel,
@@ -19,18 +20,26 @@ from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount,
 from billing.models_notices import Notice
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
 from billing.payments.models_fx import FxFeed
+from billing.payments.models_reconciling import Difference, Reconciliation
 from billing.payments.models_risk import AttemptTrace, RiskAssessment, RiskRule
+from billing.payments.models_saved import AutoTopUp, AutoTopUpRun, CardSetup, Consent, PaymentMethod
 
 __all__ = [
     "AttemptTrace",
     "Authorization",
+    "AutoTopUp",
+    "AutoTopUpRun",
+    "CardSetup",
     "CatalogState",
     "Channel",
     "ChargeAdjustment",
+    "Consent",
     "CorrectedAccount",
     "Correction",
     "CreditGrant",
     "CreditProposal",
+    "Difference",
+    "ExpiryNoticeRun",
     "FieldMultiplier",
     "FlowFactor",
     "FlowRate",
@@ -44,12 +53,15 @@ __all__ = [
     "PaymentAttempt",
     "PaymentCustomer",
     "PaymentEvent",
+    "PaymentMethod",
     "Posting",
     "PriceComponent",
     "PriceDraft",
     "PriceTier",
     "PriceVersion",
     "QuarantinedUsage",
+    "Reconciliation",
+    "Redemption",
     "Rehearsal",
     "RehearsalPart",
     "RehearsedAccount",
@@ -60,5 +72,8 @@ __all__ = [
     "TopUp",
     "UsageRecord",
     "UsageRollup",
+    "Voucher",
+    "VoucherBatch",
+    "VoucherCampaign",
     "Wallet",
 ]

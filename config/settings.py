@@ -369,6 +369,19 @@ LANE_WORKERS = env.int("LANE_WORKERS", default=2)
 LANE_BODY_LIMIT = env.int("LANE_BODY_LIMIT", default=2_000_000)
 SECOND_PERSON_ABOVE_USD = Decimal(env.str("SECOND_PERSON_ABOVE_USD", default="500"))
 
+# --- Vouchers and credit that expires -----------------------------------------------------------------------------
+VOUCHER_WRONG_PER_ACCOUNT = env.int("VOUCHER_WRONG_PER_ACCOUNT", default=10)
+VOUCHER_WRONG_PER_CLIENT = env.int("VOUCHER_WRONG_PER_CLIENT", default=30)
+"""Wrong voucher codes within an hour; a code with a wrong check digit counts a fifth."""
+CREDIT_NOTICE_DAYS = sorted({int(days) for days in env.list("CREDIT_NOTICE_DAYS", default=["7", "1"])}, reverse=True)
+"""How many days before credit expires its owner is told."""
+CREDIT_NOTICE_HOUR = env.int("CREDIT_NOTICE_HOUR", default=1)
+"""The hour, UTC, from which the day's mails about expiring credit are written."""
+if VOUCHER_WRONG_PER_ACCOUNT < 1 or VOUCHER_WRONG_PER_CLIENT < 1 or not 0 <= CREDIT_NOTICE_HOUR <= 23:
+    raise ImproperlyConfigured("VOUCHER_WRONG_PER_… are at least 1, and CREDIT_NOTICE_HOUR is an hour of the day.")
+if any(not 1 <= days <= 90 for days in CREDIT_NOTICE_DAYS):
+    raise ImproperlyConfigured("CREDIT_NOTICE_DAYS are whole days from 1 to 90.")
+
 # --- Seeing it ----------------------------------------------------------------------------------------------------
 LOGGING = {
     "version": 1,

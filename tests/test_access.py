@@ -27,10 +27,12 @@ from accounts.models import Account, Membership, User
 from billing.books.models import JournalEntry
 from billing.payments import topups
 from billing.payments.models import TopUp
+from billing.payments.models_saved import CardSetup
 from config import clock
 from config.api import ApiView
 from tests import factories
 from tests.api import Program, management_key
+from tests.billing.payments.saving import kept_card
 
 pytestmark = pytest.mark.django_db
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -63,8 +65,15 @@ PAGES: dict[str, dict[str, str | None]] = {
     "accounts:profile": {"POST": None},
     "accounts:switch": {"POST": None},
     "payments:top_up": {"POST": "pay"},
+    "books:vouchers": {"POST": "pay"},
     "payments:pay": {"POST": "pay"},
     "payments:check": {"POST": None},
+    "payments:auto_top_up_on": {"GET": "pay", "POST": "pay"},
+    "payments:auto_top_up_off": {"POST": "pay"},
+    "payments:auto_top_up_resume": {"POST": "pay"},
+    "payments:card_add": {"POST": "pay"},
+    "payments:card_default": {"POST": "pay"},
+    "payments:card_remove": {"GET": "pay", "POST": "pay"},
     "metering:key_create": {"GET": "keys", "POST": "keys"},
     "metering:key_rotate": {"GET": "keys", "POST": "keys"},
     "metering:key_change": {"POST": "keys"},
@@ -182,8 +191,14 @@ def world(settings: Any) -> World:
     )
     page = {"status": "awaiting_payment", "checkout_url": "http://127.0.0.1:9/pay", "checkout_id": "cs_test_1"}
     TopUp.objects.filter(pk=order.pk).update(**{k: v for k, v in page.items() if hasattr(TopUp, k)})
+    card = kept_card(account, owner, clock.now())
+    setup = CardSetup.objects.create(
+        account=account, consent=card.consent, created_at=clock.now(), state_at=clock.now(), client_key="1",
+        idempotency_key=uuid4().hex,
+    )  # fmt: skip
     entry = JournalEntry.objects.filter(account=account).latest("seq")
     found = {"key_id": key.pk, "record_id": held.id, "entry_id": entry.pk, "number": order.number, "slug": "acme/chat"}
+    found |= {"card_id": card.pk, "setup_id": setup.pk}
     return World(account, owner, outsider, stranger, found)
 
 

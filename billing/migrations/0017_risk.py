@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0001_initial'),
-        ('billing', '0016_notices'),
+        ("billing", "0016_notices"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

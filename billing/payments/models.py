@@ -150,6 +150,9 @@ class TopUp(models.Model):
     currency = models.CharField(_("paid in"), max_length=3, default="USD")
     amount_minor = models.BigIntegerField(_("to pay"), help_text=_("In the smallest unit of the currency paid in."))
     method = models.CharField(_("payment method"), max_length=12, choices=Method, default=Method.CARD)
+    automatic = models.BooleanField(
+        _("automatic"), default=False, help_text=_("Charged to a saved card by auto top-up, without a payment page.")
+    )
     fx_quote = models.OneToOneField(FxQuote, models.PROTECT, related_name="top_up", verbose_name=_("exchange rate"))
 
     status = models.CharField(_("status"), max_length=20, choices=Status, default=Status.CREATED, editable=False)
@@ -237,6 +240,9 @@ class TopUp(models.Model):
         ]
         indexes = [
             models.Index(fields=["account", "-id"], name="top_up_account"),
+            models.Index(
+                fields=["credited_at"], name="top_up_credited_at", condition=models.Q(credited_at__isnull=False)
+            ),
             models.Index(fields=["check_at"], name="top_up_check", condition=models.Q(check_at__isnull=False)),
             models.Index(
                 fields=["credited_at"],
@@ -309,6 +315,10 @@ class PaymentAttempt(models.Model):
             models.CheckConstraint(
                 condition=models.Q(failure_class__in=["", "issuer", "risk"]), name="payment_attempt_class"
             ),
+        ]
+        indexes = [
+            models.Index(fields=["at"], name="payment_attempt_paid_at", condition=models.Q(outcome="succeeded")),
+            models.Index(fields=["reference"], name="payment_attempt_reference"),
         ]
 
     def __str__(self) -> str:

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from django.utils.translation import gettext_lazy as _
 
 from billing.errors import BillingError
+from billing.payments.processor_books import ProviderBooks
+from billing.payments.processor_saved import SavedCards
 
 
 class ProcessorUnavailable(BillingError):
@@ -139,7 +141,7 @@ class ReceivedEvent:
     body: dict[str, Any]
 
 
-class PaymentProcessor(Protocol):
+class PaymentProcessor(ProviderBooks, SavedCards, Protocol):
     """Every call that makes something carries a key that was stored before it."""
 
     def create_customer(self, *, account_id: str, email: str, idempotency_key: str) -> str:

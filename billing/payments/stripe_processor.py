@@ -24,7 +24,9 @@ from billing.payments.processor import (
     ReceivedEvent,
     SignatureInvalid,
 )
+from billing.payments.stripe_books import Books
 from billing.payments.stripe_client import StripeClient, our_errors
+from billing.payments.stripe_saved import SavedCards
 
 TOLERANCE_SECONDS: Final = 300
 _WAITING_INTENTS: Final = {"processing", "requires_action", "requires_capture", "requires_confirmation"}
@@ -32,7 +34,7 @@ _REFUSED_INTENTS: Final = {"requires_payment_method", "canceled"}
 _LOCALES: Final = {"zh-hans": "zh", "en": "en"}
 
 
-class StripeProcessor(StripeClient):
+class StripeProcessor(Books, SavedCards, StripeClient):
     """`PaymentProcessor` over `stripe.StripeClient`."""
 
     def create_customer(self, *, account_id: str, email: str, idempotency_key: str) -> str:

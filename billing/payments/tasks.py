@@ -6,12 +6,13 @@ A broker that is down makes work late, never lost: the sweeps find every row tha
 from __future__ import annotations
 
 import logging
+from datetime import date
 from uuid import UUID
 
 from celery import shared_task
 
 from billing.errors import BillingError
-from billing.payments import fx, fx_feed, holds, receipts, settling, webhooks
+from billing.payments import fx, fx_feed, holds, receipts, reconcile, settling, webhooks
 from billing.payments.models import TopUp
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
@@ -50,6 +51,23 @@ def sweep_top_ups() -> None:
             return
         except BillingError as refusal:
             log.error("ALERT top-up %s cannot be settled: %s %s", order_id, refusal.code, refusal.evidence)
+
+
+@shared_task
+def sweep_reconciliations() -> None:
+    """Compare the days that are over with the provider's own records."""
+    reconcile.plan(now=clock.now())
+    for day in reconcile.claim_due(now=clock.now()):
+        compare_day(day.isoformat())
+
+
+@shared_task
+def compare_day(day: str) -> None:
+    """One claimed day."""
+    try:
+        reconcile.run(date.fromisoformat(day), processor=get_processor(), now=clock.now())
+    except ProcessorUnavailable as silence:
+        log.warning("The payment provider does not answer (%r); %s is compared later", silence.__cause__, day)
 
 
 @shared_task(autoretry_for=(OSError,), retry_backoff=10, retry_jitter=True, max_retries=5)

@@ -46,3 +46,18 @@ check(
       WHERE (r.state IN ('refused', 'held', 'refund_wanted', 'refunded') AND t.credited_at IS NOT NULL)
          OR (r.state = 'released' AND t.credited_at IS NULL)""",
 )
+check(
+    "I5",
+    "an automatic top-up has its run with the same account and amount, and what is under way is the account's own",
+    counted="billing_autotopuprun",
+    broken="""
+      SELECT 'top-up ' || t.number FROM billing_topup t LEFT JOIN billing_autotopuprun r ON r.order_id = t.id
+      WHERE t.automatic AND (r.order_id IS NULL OR r.account_id <> t.account_id OR r.amount_usd <> t.amount_usd)
+      UNION ALL
+      SELECT 'run ' || r.order_id FROM billing_autotopuprun r JOIN billing_topup t ON t.id = r.order_id
+      WHERE NOT t.automatic OR t.checkout_session_id IS NOT NULL
+      UNION ALL
+      SELECT 'auto top-up ' || a.account_id FROM billing_autotopup a JOIN billing_topup t ON t.id = a.pending_order_id
+      WHERE t.account_id <> a.account_id OR NOT t.automatic
+         OR (t.status IN ('credited', 'failed', 'expired') AND NOT t.in_review)""",
+)
