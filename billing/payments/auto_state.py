@@ -24,9 +24,10 @@ _STOP: Final = ("stopped_reason", "stopped_at", "stopped_order")
 def follow(order: TopUp, *, now: datetime) -> None:
     """After an outcome of an automatic order: the next one may come, or a failure stops it with one mail.
 
-    While the outcome is open, or a person has to look at it, the order stays under way and nothing else is charged.
+    While the outcome is open, a person has to look at it, or a risk rule holds the payment, the order stays under way
+    and nothing else is charged.
     """
-    if order.status in TopUp.OPEN or order.in_review:
+    if order.status in TopUp.OPEN or order.status == TopUp.Status.PAID or order.in_review:
         return
     row = AutoTopUp.objects.select_related("payment_method").filter(pk=order.account_id, pending_order=order).first()
     if row is None:
@@ -37,6 +38,16 @@ def follow(order: TopUp, *, now: datetime) -> None:
         # The notice is this order's failure mail; there must not be another one.
         TopUp.objects.filter(pk=order.pk).update(failure_mailed_at=now)
         stop(row, _reason(order), order=order, now=now)
+
+
+def not_accepted(order: TopUp, *, now: datetime) -> None:
+    """Staff refused a held payment of this order: it is no longer under way, and no further one is made."""
+    row = AutoTopUp.objects.select_related("payment_method").filter(pk=order.account_id, pending_order=order).first()
+    if row is None:
+        return
+    row.pending_order, row.look_at = None, now
+    row.save(update_fields=["pending_order", "look_at"])
+    stop(row, Stop.REFUSED, order=order, now=now)
 
 
 def _reason(order: TopUp) -> str:

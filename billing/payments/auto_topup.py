@@ -23,7 +23,7 @@ from accounts.models import Account
 from billing import notices
 from billing.books import ledger
 from billing.books.models import Wallet
-from billing.payments import auto_rules, auto_state, settling, topups
+from billing.payments import auto_rules, auto_state, risk, settling, topups
 from billing.payments.auto_rules import Spent
 from billing.payments.models import TopUp
 from billing.payments.models_saved import AutoTopUp, AutoTopUpRun, PaymentMethod
@@ -112,6 +112,7 @@ def _place(row: AutoTopUp, card: PaymentMethod, wallet: Wallet, amount: Decimal,
         actor=row.consent.user if row.consent else None,
         locale=row.consent.locale if row.consent else "",
         now=now,
+        device=risk.UNATTENDED,
     )
     order.automatic, order.idempotency_key = True, f"topup:{order.number}:auto:v1"
     order.save(update_fields=["automatic", "idempotency_key"])

@@ -213,6 +213,8 @@ def credit_paid(order: TopUp, *, now: datetime) -> TopUp:
     """Credit a payment that arrived earlier and was kept back. The caller holds the wallet's lock."""
     _credit(order, now=now)
     order.save(update_fields=["checkout_url", "credited_at", "grant", "status", "status_at"])
+    if order.automatic:
+        auto_state.follow(order, now=now)
     return order
 
 
