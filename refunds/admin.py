@@ -60,7 +60,8 @@ class Waiting(admin.SimpleListFilter):
             "provider": Q(status__in=[Status.APPROVED, Status.SUBMITTED]),
             "look": Q(flagged=True),
         }
-        return queryset.filter(wanted[self.value()]) if self.value() in wanted else queryset
+        chosen = wanted.get(self.value() or "")
+        return queryset.filter(chosen) if chosen is not None else queryset
 
 
 def _what_approving_does(refund: Refund) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 
 from django.db.models import Q, Sum
 
@@ -99,8 +100,8 @@ def _credits(order: TopUp, wallet: Wallet, refund: Refund, *, now: datetime) -> 
     return lines
 
 
-def _debits(*parts: tuple[object, Decimal]) -> list[ledger.Line]:
-    return [ledger.debit(place, Money(amount)) for place, amount in parts if amount > 0]  # type: ignore[arg-type]
+def _debits(*parts: tuple[UUID | str, Decimal]) -> list[ledger.Line]:
+    return [ledger.debit(place, Money(amount)) for place, amount in parts if amount > 0]
 
 
 def _post(kind: str, step: str, refund: Refund, lines: list[ledger.Line], *, now: datetime) -> None:
@@ -114,7 +115,7 @@ def _post(kind: str, step: str, refund: Refund, lines: list[ledger.Line], *, now
     )
 
 
-def recount(order_id: object, *, now: datetime) -> TopUp:
+def recount(order_id: UUID, *, now: datetime) -> TopUp:
     """The order says what its refunds add up to: money on its way counts, and only money that went shows (I6)."""
     order: TopUp = TopUp.objects.get(pk=order_id)
     sums = (

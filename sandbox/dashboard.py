@@ -19,7 +19,8 @@ def refund(payment_intent: str, amount: int | None, now: datetime) -> Json:
     if amount is not None:
         params["amount"] = amount
     with transaction.atomic():
-        return refunds.create(Call(params, {}, Moment(now)))
+        made: Json = refunds.create(Call(params, {}, Moment(now)))  # type: ignore[assignment]  # it raises, or makes one
+    return made
 
 
 def refundable() -> list[StoredObject]:

@@ -32,17 +32,17 @@ def placed(usd: str = "20", *, account: Account | None = None, owner: User | Non
     return order
 
 
-def state_of(order: TopUp, **changes: Any) -> PaymentState:
+def state_of(paid: TopUp, /, **changes: Any) -> PaymentState:
     """What the provider says when it is paid."""
     said: dict[str, Any] = {
-        "session_id": order.checkout_session_id,
-        "order": order.number,
+        "session_id": paid.checkout_session_id,
+        "order": paid.number,
         "progress": Progress.PAID,
-        "amount_minor": order.amount_minor,
-        "received_minor": order.amount_minor,
-        "currency": order.currency,
+        "amount_minor": paid.amount_minor,
+        "received_minor": paid.amount_minor,
+        "currency": paid.currency,
         "livemode": False,
-        "payment_intent_id": f"pi_{order.number}",
+        "payment_intent_id": f"pi_{paid.number}",
         **changes,
     }
     return PaymentState(**said)
