@@ -18,11 +18,13 @@ READ: Final = (
     *("account.emailaddress", "auth.group"),
     *("billing.wallet", "billing.creditgrant", "billing.creditproposal", "billing.journalentry"),
     *("billing.ledgeraccount", "billing.model", "billing.channel", "billing.priceversion"),
+    *("billing.vouchercampaign", "billing.voucherbatch", "billing.voucher", "billing.redemption"),
     *("billing.pricedraft", "billing.rehearsal", "billing.correction", "billing.quarantinedusage"),
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
     *("billing.autotopup", "billing.paymentmethod"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
-    "billing.notice",
+    *("billing.notice", "billing.reconciliation", "billing.difference"),
+    *("billing.fxfeed", "billing.riskassessment", "billing.riskrule"),
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).
@@ -40,9 +42,16 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.decide_correction": ("correction", "Can approve, reject and reverse what another proposed"),
     "billing.give_credit": ("creditgrant", "Can give credit, or propose a large one"),
     "billing.decide_creditproposal": ("creditproposal", "Can approve and reject what another proposed"),
+    "billing.edit_vouchercampaign": ("vouchercampaign", "Can write, pause and end voucher campaigns"),
+    "billing.make_codes_vouchercampaign": ("vouchercampaign", "Can make voucher codes, shown once, and withdraw them"),
+    "billing.activate_vouchercampaign": ("vouchercampaign", "Can activate a voucher campaign"),
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
     "billing.stop_autotopup": ("autotopup", "Can stop an account's auto top-up"),
+    "billing.run_reconciliation": ("reconciliation", "Can compare a day with the provider again"),
+    "billing.decide_difference": ("difference", "Can take and accept differences with the provider"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
+    "billing.decide_riskassessment": ("riskassessment", "Can release and refuse payments on hold"),
+    "billing.change_riskrule": ("riskrule", "Can change the thresholds of a risk rule"),
 }
 _OPERATIONS: Final = (
     "accounts.suspend_account",
@@ -55,6 +64,8 @@ _OPERATIONS: Final = (
     "billing.edit_pricedraft",
     "billing.decide_quarantinedusage",
     "billing.edit_correction",
+    "billing.edit_vouchercampaign",
+    "billing.change_riskrule",
 )
 _FINANCE: Final = (
     "billing.decide_quarantinedusage",
@@ -64,9 +75,15 @@ _FINANCE: Final = (
     "billing.decide_correction",
     "billing.give_credit",
     "billing.decide_creditproposal",
+    "billing.edit_vouchercampaign",
+    "billing.make_codes_vouchercampaign",
+    "billing.activate_vouchercampaign",
     "billing.replay_paymentevent",
+    "billing.run_reconciliation",
+    "billing.decide_difference",
     "billing.settle_topup",
     "billing.stop_autotopup",
+    "billing.decide_riskassessment",
 )
 MAY: Final[dict[str, frozenset[str]]] = {
     "support": frozenset(),

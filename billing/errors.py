@@ -309,6 +309,71 @@ class FlowPeriodExhausted(RateDenial):
     title = _("The Flows of this billing period are used up.")
 
 
+# --- Vouchers: what happened to a code, never to whom ----------------------------------------------------------------
+
+
+class VoucherMistyped(BillingError):
+    """The text cannot be a code of ours. Found without asking the database."""
+
+    code = "voucher_mistyped"
+    title = _("This is not a voucher code as it stands: check what you typed.")
+    details: ClassVar[dict[str, Text]] = {
+        "length": _("A voucher code has %(expected)s letters and digits; this has %(typed)s. Check what you typed."),
+        "character": _("“%(character)s” does not occur in a voucher code. Check what you typed."),
+        "check": _("At least one character is wrong or two have changed places. Check what you typed."),
+    }
+
+    def __init__(self, detail: Text = "", **evidence: Any) -> None:
+        super().__init__(detail or self.details.get(str(evidence.get("reason")), ""), **evidence)
+
+
+class VoucherUnknown(BillingError):
+    code = "voucher_unknown"
+    status = HTTPStatus.NOT_FOUND
+    title = _("There is no voucher with this code.")
+
+
+class VoucherUsed(Conflict):
+    code = "voucher_used"
+    title = _("This voucher has already been redeemed.")
+
+
+class VoucherNotYetValid(Conflict):
+    code = "voucher_not_yet_valid"
+    title = _("This voucher cannot be redeemed yet.")
+
+
+class VoucherExpired(Conflict):
+    code = "voucher_expired"
+    title = _("The time in which this voucher could be redeemed is over.")
+
+
+class VoucherPaused(Conflict):
+    code = "voucher_paused"
+    title = _("This voucher cannot be redeemed at present. Try again later.")
+
+
+class VoucherEnded(Conflict):
+    code = "voucher_ended"
+    title = _("The promotion of this voucher has ended.")
+
+
+class VoucherLimitReached(Conflict):
+    code = "voucher_limit_reached"
+    title = _("This account has redeemed as many vouchers of this promotion as one account may.")
+
+
+class VoucherExhausted(Conflict):
+    code = "voucher_exhausted"
+    title = _("All vouchers of this promotion have been redeemed.")
+
+
+class VoucherThrottled(BillingError):
+    code = "voucher_throttled"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    title = _("Too many codes that were not right. Wait a while, then try again.")
+
+
 # --- 5xx -------------------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """The models of the four wings, gathered where Django looks for them."""
 
 from billing.books.models import CreditGrant, CreditProposal, JournalEntry, LedgerAccount, Posting, Wallet
+from billing.books.models_vouchers import ExpiryNoticeRun, Redemption, Voucher, VoucherBatch, VoucherCampaign
 from billing.catalog.models import (
     CatalogState,
     Channel,
@@ -18,9 +19,13 @@ from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, Rehearse
 from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount, Correction
 from billing.models_notices import Notice
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
+from billing.payments.models_fx import FxFeed
+from billing.payments.models_reconciling import Difference, Reconciliation
+from billing.payments.models_risk import AttemptTrace, RiskAssessment, RiskRule
 from billing.payments.models_saved import AutoTopUp, AutoTopUpRun, CardSetup, Consent, PaymentMethod
 
 __all__ = [
+    "AttemptTrace",
     "Authorization",
     "AutoTopUp",
     "AutoTopUpRun",
@@ -33,9 +38,12 @@ __all__ = [
     "Correction",
     "CreditGrant",
     "CreditProposal",
+    "Difference",
+    "ExpiryNoticeRun",
     "FieldMultiplier",
     "FlowFactor",
     "FlowRate",
+    "FxFeed",
     "FxQuote",
     "FxRate",
     "JournalEntry",
@@ -52,13 +60,20 @@ __all__ = [
     "PriceTier",
     "PriceVersion",
     "QuarantinedUsage",
+    "Reconciliation",
+    "Redemption",
     "Rehearsal",
     "RehearsalPart",
     "RehearsedAccount",
     "RehearsedModel",
+    "RiskAssessment",
+    "RiskRule",
     "RollupState",
     "TopUp",
     "UsageRecord",
     "UsageRollup",
+    "Voucher",
+    "VoucherBatch",
+    "VoucherCampaign",
     "Wallet",
 ]

@@ -19,6 +19,7 @@ from django.contrib.admin.checks import ModelAdminChecks
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Field, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -308,8 +309,8 @@ def _attempt(
     except desk.refusals as refusal:
         asked.add_error(None, refusal.messages if isinstance(refusal, ValidationError) else str(refusal))
         return None
-    if isinstance(done, HttpResponse):
-        return done
+    if isinstance(done, HttpResponseBase):  # also one that is streamed
+        return done  # type: ignore[return-value]
     messages.success(request, done)
     return HttpResponseRedirect(row_url(obj) if isinstance(obj, Model) else request.path.rsplit("/", 2)[0] + "/")
 

@@ -14,6 +14,7 @@ app.autodiscover_tasks(
 
 app.conf.beat_schedule = {
     "books: credit that expired": {"task": "billing.books.tasks.expire_credit", "schedule": 60.0},
+    "books: mails about credit that expires": {"task": "billing.books.tasks.notify_expiry", "schedule": 600.0},
     "metering: holds that nobody ended": {"task": "billing.metering.tasks.expire_holds", "schedule": 20.0},
     "metering: usage by day": {"task": "billing.metering.tasks.roll_usage", "schedule": 60.0},
     "metering: refused usage that was settled": {
@@ -31,5 +32,15 @@ app.conf.beat_schedule = {
     "payments: dates of saved cards": {"task": "billing.payments.tasks_saved.watch_dates", "schedule": 3600.0},
     "payments: events nobody finished": {"task": "billing.payments.tasks.sweep_events", "schedule": 15.0},
     "payments: orders without news": {"task": "billing.payments.tasks.sweep_top_ups", "schedule": 30.0},
+    "payments: days at the provider to compare": {
+        "task": "billing.payments.tasks.sweep_reconciliations",
+        "schedule": 600.0,
+    },
+    "payments: exchange rate": {"task": "billing.payments.tasks.refresh_rate", "schedule": 60.0},
+    "payments: exchange rates promised and not used": {
+        "task": "billing.payments.tasks.forget_quotes",
+        "schedule": 3600.0,
+    },
+    "payments: holds whose time is over": {"task": "billing.payments.tasks.release_holds", "schedule": 60.0},
     "payments: receipts not mailed": {"task": "billing.payments.tasks.sweep_receipts", "schedule": 60.0},
 }

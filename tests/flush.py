@@ -7,6 +7,7 @@ charge recomputed as `verify_charges` does. A test that damages the books on pur
 
 from django.db import connection
 
+import billing.books.voucher_verify
 import billing.metering.rerating_verify
 import billing.metering.verify
 import billing.payments.verify  # registers its checks

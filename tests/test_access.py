@@ -65,6 +65,7 @@ PAGES: dict[str, dict[str, str | None]] = {
     "accounts:profile": {"POST": None},
     "accounts:switch": {"POST": None},
     "payments:top_up": {"POST": "pay"},
+    "books:vouchers": {"POST": "pay"},
     "payments:pay": {"POST": "pay"},
     "payments:check": {"POST": None},
     "payments:auto_top_up_on": {"GET": "pay", "POST": "pay"},

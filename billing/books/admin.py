@@ -48,6 +48,12 @@ account = to("account", _("account"))
 class CreditForm(ReasonForm):
     """A manual credit."""
 
+    kind = forms.ChoiceField(
+        label=_("Kind"),
+        choices=CreditProposal.Kind.choices,
+        required=False,
+        help_text=_("Compensation makes a fault of ours good; it is booked as our expense."),
+    )
     amount = forms.DecimalField(
         label=_("Amount in USD"), min_value=Decimal("0.01"), max_value=Decimal(1_000_000), decimal_places=2
     )
@@ -87,6 +93,7 @@ def give_credit(self: BillingDesk, request: HttpRequest, obj: Account | Wallet, 
         key=f"manual:{data['token']}",
         now=clock.now(),
         expires_at=data["expires"],
+        kind=data["kind"] or CreditProposal.Kind.MANUAL,
     )
     amount = ui.usd_text(done.amount)
     if isinstance(done, CreditProposal):
@@ -268,6 +275,7 @@ class CreditProposalAdmin(BillingDesk):
     list_display = (
         at("created_at", _("proposed")),
         state("state", _("state")),
+        state("kind", _("kind")),
         usd("amount", _("amount")),
         account,
         to("proposed_by", _("proposed by")),
@@ -279,7 +287,7 @@ class CreditProposalAdmin(BillingDesk):
     finds = (("uuid", "pk"), ("uuid", "account_id"))
     search_help_text = _("Proposal's or account's UUID")
     facts = (
-        (_("Proposal"), ("account", "amount", "expires_at", "reason", "proposed_by", "created_at")),
+        (_("Proposal"), ("account", "kind", "amount", "expires_at", "reason", "proposed_by", "created_at")),
         (_("Decision"), ("state", "decided_by", "decided_at", "answer", "grant")),
     )
     actions_detail = ("approve", "reject")

@@ -78,6 +78,8 @@ def _told(entry: JournalEntry, grant: CreditGrant | None) -> Told:
         return Told(entry, text % {"calls": f"{calls:,}", "model": entry.meta.get("model", "")}, "")
     if order:
         return Told(entry, _("Order %(number)s") % {"number": order[0]}, f"/billing/top-up/{order[0]}")
+    if entry.meta.get("voucher"):
+        return Told(entry, (grant and grant.note) or _("Voucher redeemed"), "/billing/vouchers")
     if grant is not None and grant.note and entry.kind != Kind.MANUAL_CREDIT:
         return Told(entry, grant.note, "")
     if grant is not None and grant.expires_at:

@@ -196,6 +196,9 @@ class CreditGrant(models.Model):
             models.Index(fields=["account", "-created_at"], name="grant_account"),
             models.Index(fields=["account"], name="grant_open", condition=models.Q(remaining__gt=0)),
             models.Index(fields=["source"], name="grant_source"),
+            models.Index(
+                fields=["expires_at", "ledger"], name="grant_expiry", condition=models.Q(expires_at__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -303,8 +306,13 @@ class CreditProposal(models.Model):
         State.REJECTED: set(),
     }
 
+    class Kind(models.TextChoices):
+        MANUAL = "manual", _("Manual credit")
+        COMPENSATION = "compensation", _("Compensation")
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     account = models.ForeignKey(Account, models.PROTECT, related_name="+")
+    kind = models.CharField(_("kind"), max_length=12, choices=Kind, default=Kind.MANUAL)
     amount = models.DecimalField(_("amount"), **AMOUNT)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     reason = models.CharField(_("reason"), max_length=500)

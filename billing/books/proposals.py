@@ -16,12 +16,13 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
 from accounts.models import AuditRecord, User
-from billing.books import credits, ledger
+from billing.books import credits, ledger, vouchers
 from billing.books.models import CreditGrant, CreditProposal, JournalEntry
 from billing.errors import IdempotencyConflict, InvalidRequest, SecondPersonNeeded
 from billing.money import Money
 
 State = CreditProposal.State
+Kind = CreditProposal.Kind
 COUNTED_TOGETHER: Final = timedelta(hours=24)
 
 
@@ -35,6 +36,7 @@ def give_or_propose(
     key: str,
     now: datetime,
     expires_at: datetime | None = None,
+    kind: str = Kind.MANUAL,
 ) -> CreditGrant | CreditProposal:
     """Give the credit, or keep it as a proposal when it is above the limit. The same key again answers the same."""
     _require(reason)
@@ -46,16 +48,17 @@ def give_or_propose(
     ledger.lock_wallet(account_id)
     known = CreditProposal.objects.filter(account_id=account_id, key=key).first()
     if known is not None:
-        if known.amount != money.amount:
+        if known.amount != money.amount or known.kind != kind:
             raise IdempotencyConflict(key=key)
         return known
     already_given = JournalEntry.objects.filter(account_id=account_id, key=key).exists()
     if already_given or _given_lately(account_id, actor, now) + money.amount <= settings.SECOND_PERSON_ABOVE_USD:
-        return credits.give_manually(
-            account_id, money.amount, actor=actor, reason=reason, key=key, now=now, expires_at=expires_at
+        return _give(
+            kind, account_id, money.amount, actor=actor, reason=reason, key=key, now=now, expires_at=expires_at
         )
     proposal = CreditProposal.objects.create(
         account_id=account_id,
+        kind=Kind(kind),
         amount=money.amount,
         expires_at=expires_at,
         reason=reason.strip(),
@@ -87,7 +90,8 @@ def approve(proposal_id: UUID, *, actor: User, reason: str, now: datetime) -> Cr
             raise InvalidRequest(_("The expiry lies in the past."), field="expires")
         proposal.move_to(State.GIVEN, by=actor, now=now)
         proposal.answer = reason.strip()
-        proposal.grant = credits.give_manually(
+        proposal.grant = _give(
+            proposal.kind,
             proposal.account_id,
             proposal.amount,
             actor=actor,
@@ -115,6 +119,22 @@ def reject(proposal_id: UUID, *, actor: User, reason: str, now: datetime) -> Cre
     return proposal
 
 
+def _give(
+    kind: str,
+    account_id: UUID,
+    amount: Decimal,
+    *,
+    actor: User,
+    reason: str,
+    key: str,
+    now: datetime,
+    expires_at: datetime | None,
+) -> CreditGrant:
+    """A gift, or what makes a fault of ours good: they are borne by different places in the books."""
+    operation = vouchers.compensate if kind == Kind.COMPENSATION else credits.give_manually
+    return operation(account_id, amount, actor=actor, reason=reason, key=key, now=now, expires_at=expires_at)
+
+
 def _locked(proposal_id: UUID) -> CreditProposal:
     """The wallet first, then what belongs to it."""
     ledger.lock_wallet(CreditProposal.objects.values_list("account_id", flat=True).get(pk=proposal_id))
@@ -124,7 +144,10 @@ def _locked(proposal_id: UUID) -> CreditProposal:
 def _given_lately(account_id: UUID, actor: User, now: datetime) -> Decimal:
     """USD that this person gave this account within a day, without anyone else's word."""
     given = AuditRecord.objects.filter(
-        account_id=account_id, actor=actor, action="manual_credit", at__gt=now - COUNTED_TOGETHER
+        account_id=account_id,
+        actor=actor,
+        action__in=["manual_credit", "compensation"],
+        at__gt=now - COUNTED_TOGETHER,
     )
     approved = CreditProposal.objects.filter(
         account_id=account_id, decided_by=actor, state=State.GIVEN, decided_at__gt=now - COUNTED_TOGETHER

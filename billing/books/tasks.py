@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from billing.books import credits
+from billing.books import credits, expiring
 from config import clock
 
 
@@ -12,3 +12,11 @@ def expire_credit() -> None:
     now = clock.now()
     while due := credits.due_for_expiry(now=now):
         credits.expire_due(due, now=now)
+
+
+@shared_task(ignore_result=True)
+def notify_expiry() -> None:
+    """Write the day's mails about credit that expires; the run's row says how far they are."""
+    now = clock.now()
+    while expiring.write_notices(now=now):
+        pass

@@ -111,11 +111,11 @@ check(
 check(
     "I12",
     "every manual credit that a person gave has an audit record with a reason",
-    counted="billing_journalentry WHERE kind = 'manual_credit' AND key LIKE 'manual:%'",
+    counted="billing_journalentry WHERE kind IN ('manual_credit', 'compensation') AND key LIKE 'manual:%'",
     broken="""
       SELECT 'entry ' || e.id FROM billing_journalentry e
-      LEFT JOIN accounts_auditrecord a ON a.action = 'manual_credit' AND a.subject_id = e.meta ->> 'grant' AND a.reason <> ''
-      WHERE e.kind = 'manual_credit' AND e.key LIKE 'manual:%' AND a.id IS NULL""",
+      LEFT JOIN accounts_auditrecord a ON a.action = e.kind AND a.subject_id = e.meta ->> 'grant' AND a.reason <> ''
+      WHERE e.kind IN ('manual_credit', 'compensation') AND e.key LIKE 'manual:%' AND a.id IS NULL""",
 )
 check(
     "I13",

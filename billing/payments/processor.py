@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from django.utils.translation import gettext_lazy as _
 
 from billing.errors import BillingError
+from billing.payments.processor_books import ProviderBooks
 from billing.payments.processor_saved import SavedCards
 
 
@@ -106,6 +107,9 @@ class Attempt:
     rule: str = ""
     brand: str = ""
     last_four: str = ""
+    fingerprint: str = ""  # names the card at the provider, whoever uses it
+    holder: str = ""
+    risk_level: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,7 @@ class ReceivedEvent:
     body: dict[str, Any]
 
 
-class PaymentProcessor(SavedCards, Protocol):
+class PaymentProcessor(ProviderBooks, SavedCards, Protocol):
     """Every call that makes something carries a key that was stored before it."""
 
     def create_customer(self, *, account_id: str, email: str, idempotency_key: str) -> str:

@@ -21,7 +21,7 @@ from tests import factories
 from tests.staff import at_desk, desk, lists, page_of, person
 
 pytestmark = pytest.mark.django_db
-MOST_QUERIES = 12
+MOST_QUERIES = 13
 
 
 # --- The door -----------------------------------------------------------------------------------------------------
