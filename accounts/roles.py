@@ -46,9 +46,9 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.make_codes_vouchercampaign": ("vouchercampaign", "Can make voucher codes, shown once, and withdraw them"),
     "billing.activate_vouchercampaign": ("vouchercampaign", "Can activate a voucher campaign"),
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
-    "billing.stop_autotopup": ("autotopup", "Can stop an account's auto top-up"),
     "billing.run_reconciliation": ("reconciliation", "Can compare a day with the provider again"),
     "billing.decide_difference": ("difference", "Can take and accept differences with the provider"),
+    "billing.stop_autotopup": ("autotopup", "Can stop an account's auto top-up"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
     "billing.decide_riskassessment": ("riskassessment", "Can release and refuse payments on hold"),
     "billing.change_riskrule": ("riskrule", "Can change the thresholds of a risk rule"),
@@ -82,8 +82,8 @@ _FINANCE: Final = (
     "billing.run_reconciliation",
     "billing.decide_difference",
     "billing.settle_topup",
-    "billing.stop_autotopup",
     "billing.decide_riskassessment",
+    "billing.stop_autotopup",
 )
 MAY: Final[dict[str, frozenset[str]]] = {
     "support": frozenset(),

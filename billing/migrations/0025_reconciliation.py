@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0001_initial'),
-        ("billing", "0020_vouchers"),
+        ("billing", "0021_auto_top_up"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

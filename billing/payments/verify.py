@@ -39,6 +39,15 @@ check(
 )
 check(
     "I5",
+    "what a risk check holds, refused or paid back was not credited, and what it let through was",
+    counted="billing_riskassessment",
+    broken="""
+      SELECT 'top-up ' || t.number FROM billing_riskassessment r JOIN billing_topup t ON t.id = r.top_up_id
+      WHERE (r.state IN ('refused', 'held', 'refund_wanted', 'refunded') AND t.credited_at IS NOT NULL)
+         OR (r.state = 'released' AND t.credited_at IS NULL)""",
+)
+check(
+    "I5",
     "an automatic top-up has its run with the same account and amount, and what is under way is the account's own",
     counted="billing_autotopuprun",
     broken="""
@@ -51,13 +60,4 @@ check(
       SELECT 'auto top-up ' || a.account_id FROM billing_autotopup a JOIN billing_topup t ON t.id = a.pending_order_id
       WHERE t.account_id <> a.account_id OR NOT t.automatic
          OR (t.status IN ('credited', 'failed', 'expired') AND NOT t.in_review)""",
-)
-check(
-    "I5",
-    "what a risk check holds, refused or paid back was not credited, and what it let through was",
-    counted="billing_riskassessment",
-    broken="""
-      SELECT 'top-up ' || t.number FROM billing_riskassessment r JOIN billing_topup t ON t.id = r.top_up_id
-      WHERE (r.state IN ('refused', 'held', 'refund_wanted', 'refunded') AND t.credited_at IS NOT NULL)
-         OR (r.state = 'released' AND t.credited_at IS NULL)""",
 )
