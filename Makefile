@@ -36,6 +36,10 @@ check: $(DEV) $(NODE) ## Format, lint, types, layering, migrations, deploy setti
 bench: $(DEV) $(NODE) ## Measure, each figure beside its floor; ARGS names single figures
 	@exec $(BIN)/python -m bench $(ARGS)
 
+.PHONY: chaos
+chaos: $(DEV) $(NODE) ## Kill parts of the running product at random; nothing may be lost or doubled (ARGS="--seed 2")
+	@exec $(BIN)/python -m bench.chaos $(ARGS)
+
 .PHONY: manage
 manage: $(RUNTIME) $(NODE) ## Run manage.py in the same environment: make manage ARGS="verify_books"
 	@exec $(BIN)/python manage.py $(ARGS)

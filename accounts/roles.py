@@ -22,7 +22,8 @@ READ: Final = (
     *("billing.pricedraft", "billing.rehearsal", "billing.correction", "billing.quarantinedusage"),
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
-    "billing.notice",
+    *("billing.notice", "billing.reconciliation", "billing.difference"),
+    *("billing.fxfeed", "billing.riskassessment", "billing.riskrule"),
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).
@@ -44,7 +45,11 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.make_codes_vouchercampaign": ("vouchercampaign", "Can make voucher codes, shown once, and withdraw them"),
     "billing.activate_vouchercampaign": ("vouchercampaign", "Can activate a voucher campaign"),
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
+    "billing.run_reconciliation": ("reconciliation", "Can compare a day with the provider again"),
+    "billing.decide_difference": ("difference", "Can take and accept differences with the provider"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
+    "billing.decide_riskassessment": ("riskassessment", "Can release and refuse payments on hold"),
+    "billing.change_riskrule": ("riskrule", "Can change the thresholds of a risk rule"),
 }
 _OPERATIONS: Final = (
     "accounts.suspend_account",
@@ -57,6 +62,7 @@ _OPERATIONS: Final = (
     "billing.decide_quarantinedusage",
     "billing.edit_correction",
     "billing.edit_vouchercampaign",
+    "billing.change_riskrule",
 )
 _FINANCE: Final = (
     "billing.decide_quarantinedusage",
@@ -70,7 +76,10 @@ _FINANCE: Final = (
     "billing.make_codes_vouchercampaign",
     "billing.activate_vouchercampaign",
     "billing.replay_paymentevent",
+    "billing.run_reconciliation",
+    "billing.decide_difference",
     "billing.settle_topup",
+    "billing.decide_riskassessment",
 )
 MAY: Final[dict[str, frozenset[str]]] = {
     "support": frozenset(),

@@ -7,13 +7,16 @@ from billing.catalog import admin as catalog
 from billing.metering import admin as metering
 from billing.metering import admin_drafts, admin_quarantine, admin_rehearsal, admin_rerating
 from billing.payments import admin as payments
+from billing.payments import admin_reconciling, admin_risk
 
 __all__ = [
     "admin_drafts",
     "admin_notices",
     "admin_quarantine",
+    "admin_reconciling",
     "admin_rehearsal",
     "admin_rerating",
+    "admin_risk",
     "admin_vouchers",
     "books",
     "catalog",

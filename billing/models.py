@@ -19,8 +19,12 @@ from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, Rehearse
 from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount, Correction
 from billing.models_notices import Notice
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
+from billing.payments.models_fx import FxFeed
+from billing.payments.models_reconciling import Difference, Reconciliation
+from billing.payments.models_risk import AttemptTrace, RiskAssessment, RiskRule
 
 __all__ = [
+    "AttemptTrace",
     "Authorization",
     "CatalogState",
     "Channel",
@@ -29,10 +33,12 @@ __all__ = [
     "Correction",
     "CreditGrant",
     "CreditProposal",
+    "Difference",
     "ExpiryNoticeRun",
     "FieldMultiplier",
     "FlowFactor",
     "FlowRate",
+    "FxFeed",
     "FxQuote",
     "FxRate",
     "JournalEntry",
@@ -48,11 +54,14 @@ __all__ = [
     "PriceTier",
     "PriceVersion",
     "QuarantinedUsage",
+    "Reconciliation",
     "Redemption",
     "Rehearsal",
     "RehearsalPart",
     "RehearsedAccount",
     "RehearsedModel",
+    "RiskAssessment",
+    "RiskRule",
     "RollupState",
     "TopUp",
     "UsageRecord",

@@ -14,6 +14,7 @@ from billing.books.models import LedgerAccount, System
 from billing.catalog.models import CatalogState, Channel
 from billing.catalog.models_flows import FlowRate
 from billing.metering.models import RollupState
+from billing.payments import risk
 
 LEVELS = [
     (1, "Standard", "0", "1.00", 600, 2_000_000),
@@ -40,6 +41,7 @@ def plant(**_: Any) -> None:
     )
     CatalogState.objects.get_or_create(id=1)
     RollupState.objects.get_or_create(id=1)
+    risk.plant()
     Channel.objects.get_or_create(code="default", defaults={"name": "Default"})
     if not BenefitLevel.objects.exists():
         BenefitLevel.objects.bulk_create(

@@ -26,5 +26,15 @@ app.conf.beat_schedule = {
     "notices: mails nobody sent": {"task": "billing.tasks.sweep_notices", "schedule": 60.0},
     "payments: events nobody finished": {"task": "billing.payments.tasks.sweep_events", "schedule": 15.0},
     "payments: orders without news": {"task": "billing.payments.tasks.sweep_top_ups", "schedule": 30.0},
+    "payments: days at the provider to compare": {
+        "task": "billing.payments.tasks.sweep_reconciliations",
+        "schedule": 600.0,
+    },
+    "payments: exchange rate": {"task": "billing.payments.tasks.refresh_rate", "schedule": 60.0},
+    "payments: exchange rates promised and not used": {
+        "task": "billing.payments.tasks.forget_quotes",
+        "schedule": 3600.0,
+    },
+    "payments: holds whose time is over": {"task": "billing.payments.tasks.release_holds", "schedule": 60.0},
     "payments: receipts not mailed": {"task": "billing.payments.tasks.sweep_receipts", "schedule": 60.0},
 }

@@ -338,6 +338,20 @@ SANDBOX_WEBHOOK_URL = env.str("SANDBOX_WEBHOOK_URL", default=f"{PUBLIC_URL}/webh
 TOPUP_MIN_USD = Decimal(env.str("TOPUP_MIN_USD", default="5"))
 TOPUP_MAX_USD = Decimal(env.str("TOPUP_MAX_USD", default="10000"))
 FX_FIXED_USD_CNY = Decimal(env.str("FX_FIXED_USD_CNY", default="7.3"))
+FX_FEED_URL = env.str("FX_FEED_URL", default="")
+"""A JSON document with the rate; empty: the fixed rate is in force."""
+FX_FEED_PATH = env.str("FX_FEED_PATH", default="rates.CNY")
+FX_FEED_TIME_PATH = env.str("FX_FEED_TIME_PATH", default="")
+"""Where the document says of when its rate is (ISO 8601 or seconds); empty: its rate is of the moment of asking."""
+FX_FEED_EVERY = env.int("FX_FEED_EVERY", default=600)
+FX_FEED_MAX_AGE = env.int("FX_FEED_MAX_AGE", default=3600)
+"""Seconds. When the newest rate is older, the fixed rate is in force, and pages and API say so."""
+FX_FEED_MIN = Decimal(env.str("FX_FEED_MIN", default="5"))
+FX_FEED_MAX = Decimal(env.str("FX_FEED_MAX", default="10"))
+FX_FEED_MAX_STEP = Decimal(env.str("FX_FEED_MAX_STEP", default="0.1"))
+"""A rate that is further than this share away from the last accepted one is not believed."""
+RISK_HOLD_MINUTES = env.int("RISK_HOLD_MINUTES", default=1440)
+"""How long a payment that our rules hold waits for staff, before it is credited by itself."""
 
 # --- Admission ----------------------------------------------------------------------------------------------------
 GATEWAY_URL = env.str("GATEWAY_URL", default="https://gateway.example.com/v1")

@@ -90,6 +90,7 @@ class TestCard:
     outcome: Outcome = SUCCESS
     funding: str = "credit"
     later: str = ""  # what happens after the payment: refund_pending, refund_fails, dispute…
+    challenge: bool = False  # the bank asks the holder to confirm: 3-D Secure
 
     __test__ = False  # pytest: this is not a test class
 
@@ -116,6 +117,9 @@ CARDS = [
     TestCard("4100000000000019", "visa", _("Blocked: highest risk"), blocked()),
     TestCard("4000000000000259", "visa", _("Succeeds, then disputed as fraudulent"), later="dispute"),
     TestCard("4000000000007726", "visa", _("Succeeds; a refund is pending first"), later="refund_pending"),
+    TestCard("4000002760003184", "visa", _("3-D Secure, then succeeds"), challenge=True),
+    TestCard("4000000000003220", "visa", _("3-D Secure, then succeeds"), challenge=True),
+    TestCard("4000008400001629", "visa", _("3-D Secure, then declined"), declined("generic_decline"), challenge=True),
     TestCard("4000000000005126", "visa", _("Succeeds; a refund fails later"), later="refund_fails"),
 ]
 _BY_NUMBER = {card.number: card for card in CARDS}

@@ -3,6 +3,8 @@
 Each function takes the session's row locked and runs in a transaction.
 """
 
+from dataclasses import asdict
+
 from django.utils.translation import gettext_noop
 
 from sandbox import events, payments, store
@@ -20,6 +22,15 @@ PROVIDER_DECLINE = Outcome(
 CUSTOMER_DECLINE = Outcome(
     code="payment_method_customer_decline", message=gettext_noop("The customer did not approve the payment.")
 )
+PROVIDER_EXPIRED = Outcome(
+    code="payment_intent_payment_attempt_expired",
+    message=gettext_noop("The payment was not confirmed in time."),
+)
+PROVIDER_AWAY = Outcome(
+    code="payment_method_not_available",
+    message=gettext_noop("This payment method is not available at the moment."),
+)
+NOT_CONFIRMED = gettext_noop("We are unable to authenticate your payment method. Please try another one.")
 
 
 class SessionClosed(Exception):
@@ -78,10 +89,29 @@ def _pay(
     later: str = "",
     delayed: bool = False,
 ) -> StoredObject:
-    if session.data["status"] != "open" or (session.due_at and session.due_at <= moment.now):
-        raise SessionClosed
+    _check_open(session, moment)
     intent = _intent(session, moment)
     method = store.create("payment_method", method_data, now=moment.now)
+    return _try(session, intent, method, outcome, moment, email=email, name=name, later=later, delayed=delayed)
+
+
+def _check_open(session: StoredObject, moment: Moment) -> None:
+    if session.data["status"] != "open" or (session.due_at and session.due_at <= moment.now):
+        raise SessionClosed
+
+
+def _try(
+    session: StoredObject,
+    intent: StoredObject,
+    method: StoredObject,
+    outcome: Outcome,
+    moment: Moment,
+    *,
+    email: str,
+    name: str | None,
+    later: str = "",
+    delayed: bool = False,
+) -> StoredObject:
     if delayed:
         charge = payments.begin(intent, method, moment, ends=outcome, wait=payments.settlement_wait())
     else:
@@ -102,6 +132,67 @@ def _pay(
     )
     events.record("checkout.session.completed", session, moment)
     return charge
+
+
+def challenge(
+    session: StoredObject,
+    card: TestCard,
+    outcome: Outcome,
+    *,
+    month: int,
+    year: int,
+    email: str,
+    name: str,
+    url: str,
+    moment: Moment,
+) -> None:
+    """The bank wants its customer to confirm first: the intent waits for an action at `url`."""
+    _check_open(session, moment)
+    details = payment_methods.card_details(card, month=month, year=year, cvc_check=outcome.cvc_check)
+    billing = payment_methods.billing_details(email=email, name=name, country="US")
+    method = store.create(
+        "payment_method", payment_methods.build("card", billing=billing, details=details), now=moment.now
+    )
+    intent = _intent(session, moment)
+    intent.private["challenge"] = {"outcome": asdict(outcome), "email": email, "name": name, "later": card.later}
+    store.change(
+        intent,
+        status="requires_action",
+        payment_method=method.object_id,
+        last_payment_error=None,
+        next_action={
+            "type": "redirect_to_url",
+            "redirect_to_url": {"return_url": session.data["success_url"], "url": url},
+        },
+    )
+    events.record("payment_intent.requires_action", intent, moment)
+
+
+def answer_challenge(session: StoredObject, confirmed: bool, moment: Moment) -> StoredObject | None:
+    """What the holder told the bank. Confirmed, the card is tried and the charge says how that went; else None."""
+    _check_open(session, moment)
+    intent = store.find("payment_intent", session.data["payment_intent"], lock=True)
+    if intent is None or intent.data["status"] != "requires_action":
+        raise SessionClosed
+    waiting = intent.private.pop("challenge")
+    method = store.get("payment_method", intent.data["payment_method"])
+    if confirmed:
+        method.private["authenticated"] = True
+        method.save()
+        outcome = Outcome(**waiting["outcome"])
+        kept = {name: waiting[name] for name in ("email", "name", "later")}
+        return _try(session, intent, method, outcome, moment, **kept)
+    error = {
+        "type": "card_error",
+        "code": "payment_intent_authentication_failure",
+        "message": NOT_CONFIRMED,
+        "doc_url": "https://docs.stripe.com/error-codes#payment-intent-authentication-failure",
+        "payment_method": method.data,
+    }
+    changes = {"status": "requires_payment_method", "last_payment_error": error}
+    store.change(intent, **changes, next_action=None, payment_method=None)
+    events.record("payment_intent.payment_failed", intent, moment)
+    return None
 
 
 def _intent(session: StoredObject, moment: Moment) -> StoredObject:
@@ -153,8 +244,13 @@ def expire(session: StoredObject, moment: Moment) -> None:
     intent_id = session.data["payment_intent"]
     if intent_id:
         intent = store.get("payment_intent", intent_id, lock=True)
-        if intent.data["status"] == "requires_payment_method":
-            changes = {"status": "canceled", "canceled_at": store.seconds(moment.now), "cancellation_reason": "expired"}
+        if intent.data["status"] in ("requires_payment_method", "requires_action"):
+            changes = {
+                "next_action": None,
+                "status": "canceled",
+                "canceled_at": store.seconds(moment.now),
+                "cancellation_reason": "expired",
+            }
             store.change(intent, **changes)
             events.record("payment_intent.canceled", intent, moment)
     session.due_at = None

@@ -125,6 +125,8 @@ class Switches(models.Model):
     reorder_seconds = models.PositiveIntegerField(default=10)
     settle_seconds = models.PositiveIntegerField(default=20)
     refunds = models.CharField(max_length=16, default="succeed")
+    wallets = models.CharField(max_length=16, default="at_once")
+    three_d_secure = models.CharField(max_length=16, default="card")
 
     def __str__(self) -> str:
         return "switches"

@@ -76,7 +76,7 @@ def _charge(
         intent.data,
         method.data,
         outcome=charge_outcome(outcome),
-        details=charges.details_of(method.data),
+        details=charges.details_of(method.data, authenticated=bool(method.private.get("authenticated"))),
         status=status,
         failure=None if outcome.succeeds else (outcome.code, outcome.message),
     )

@@ -8,6 +8,8 @@ delay_seconds    how late a delayed event is
 reorder_seconds  within how long reordered events are shuffled
 settle_seconds   how long asynchronous payments and refunds take
 refunds          "succeed", "pending" (until settled by hand) or "fail"
+wallets          what an approval in Alipay or WeChat Pay comes to: "at_once", "delayed" or "away" (not available)
+three_d_secure   "card" (the test card says whether the bank asks for it), "always" or "never"
 """
 
 import random
@@ -22,6 +24,8 @@ from sandbox.models import Fault, Switches
 
 DISTURBANCES = ("lost", "duplicate", "delayed", "reordered")
 REFUNDS = ("succeed", "pending", "fail")
+WALLETS = ("at_once", "delayed", "away")
+THREE_D_SECURE = ("card", "always", "never")
 _LIMITS = {
     "percent": 100,
     "seed": 2**31 - 1,
@@ -30,7 +34,7 @@ _LIMITS = {
     "reorder_seconds": 3600,
     "settle_seconds": 864_000,
 }
-NAMES = ("hold", "disturb", "refunds", *_LIMITS)
+NAMES = ("hold", "disturb", "refunds", "wallets", "three_d_secure", *_LIMITS)
 
 
 def current() -> Switches:
@@ -52,6 +56,10 @@ def set_switches(**values: Any) -> Switches:
             allowed = isinstance(value, list | tuple) and all(way in DISTURBANCES for way in value)
         elif name == "refunds":
             allowed = value in REFUNDS
+        elif name == "wallets":
+            allowed = value in WALLETS
+        elif name == "three_d_secure":
+            allowed = value in THREE_D_SECURE
         elif name == "hold":
             allowed = isinstance(value, bool)
         else:

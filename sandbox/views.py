@@ -2,18 +2,20 @@
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
 from django.conf import settings
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from config import clock
-from sandbox import cards, checkout, store
+from sandbox import cards, checkout, qr, store, switches
 from sandbox.forms import CardForm
 from sandbox.models import StoredObject
 from sandbox.store import Moment
@@ -24,6 +26,8 @@ DEMO_EXPIRY, DEMO_CVC = "12/34", "123"
 WALLET_OUTCOMES = {
     "succeed": (cards.SUCCESS, False),
     "fail": (checkout.PROVIDER_DECLINE, False),
+    "cancel": (checkout.CUSTOMER_DECLINE, False),
+    "expire": (checkout.PROVIDER_EXPIRED, False),
     "delayed_succeed": (cards.SUCCESS, True),
     "delayed_fail": (checkout.PROVIDER_DECLINE, True),
 }
@@ -71,12 +75,15 @@ def pay_by_card(request: HttpRequest, session: StoredObject) -> HttpResponse:
     data = form.cleaned_data
     card = cards.lookup(data["number"])
     month, year = data["expiry"]
+    outcome = cards.chosen(data["outcome"]) or card.outcome
+    if asks_to_confirm(card):
+        return _challenge(session, card, outcome, data, Moment(now)) or _render(request, _fresh(session), status=409)
     try:
         with transaction.atomic():
             charge = checkout.pay_by_card(
                 store.get("checkout.session", session.object_id, lock=True),
                 card,
-                cards.chosen(data["outcome"]) or card.outcome,
+                outcome,
                 month=month,
                 year=year,
                 email=data["email"],
@@ -98,6 +105,8 @@ def pay_by_wallet(request: HttpRequest, session: StoredObject) -> HttpResponse:
     if kind not in session.data["payment_method_types"] or kind == "card" or wish not in WALLET_OUTCOMES:
         raise Http404("There is no such payment method.")
     outcome, delayed = WALLET_OUTCOMES[wish]
+    if wish == "succeed" and (mood := switches.current().wallets) != "at_once":
+        outcome, delayed = (cards.SUCCESS, True) if mood == "delayed" else (checkout.PROVIDER_AWAY, False)
     try:
         with transaction.atomic():
             charge = checkout.pay_by_wallet(
@@ -113,6 +122,95 @@ def pay_by_wallet(request: HttpRequest, session: StoredObject) -> HttpResponse:
     if charge.data["status"] == "failed":
         return _render(request, _fresh(session), declined=charge.data["failure_message"], status=402)
     return _back(session)
+
+
+def asks_to_confirm(card: cards.TestCard) -> bool:
+    """Whether the bank of this card wants 3-D Secure."""
+    mood = switches.current().three_d_secure
+    return card.challenge if mood == "card" else mood == "always"
+
+
+def _challenge(
+    session: StoredObject, card: cards.TestCard, outcome: cards.Outcome, data: dict[str, Any], moment: Moment
+) -> HttpResponse | None:
+    """On to the bank's page; None when the session is closed."""
+    path = reverse("sandbox:three_d_secure", args=[session.object_id])
+    month, year = data["expiry"]
+    try:
+        with transaction.atomic():
+            checkout.challenge(
+                store.get("checkout.session", session.object_id, lock=True),
+                card,
+                outcome,
+                month=month,
+                year=year,
+                email=data["email"],
+                name=data["name"],
+                url=f"{settings.PUBLIC_URL}{path}",
+                moment=moment,
+            )
+    except checkout.SessionClosed:
+        return None
+    return HttpResponseRedirect(path, status=303)
+
+
+@require_http_methods(["GET", "POST"])
+@_page
+def three_d_secure(request: HttpRequest, session: StoredObject) -> HttpResponse:
+    """The bank's page: the holder confirms the payment, refuses it, or walks away."""
+    intent = store.find("payment_intent", session.data["payment_intent"])
+    if intent is None or intent.data["status"] != "requires_action" or session.data["status"] != "open":
+        return HttpResponseRedirect(reverse("sandbox:checkout", args=[session.object_id]))
+    if request.method != "POST":
+        method = store.get("payment_method", intent.data["payment_method"])
+        return render(request, "sandbox/three_d_secure.html", {**_about(session), "card": method.data["card"]})
+    try:
+        with transaction.atomic():
+            charge = checkout.answer_challenge(
+                store.get("checkout.session", session.object_id, lock=True),
+                request.POST.get("outcome") == "succeed",
+                Moment(clock.now()),
+            )
+    except checkout.SessionClosed:
+        return _render(request, _fresh(session), status=409)
+    if charge is None:
+        return _render(request, _fresh(session), declined=checkout.NOT_CONFIRMED, status=402)
+    if charge.data["status"] == "failed":
+        return _render(request, _fresh(session), declined=charge.data["failure_message"], status=402)
+    return _back(session)
+
+
+@require_GET
+@_page
+def alipay(request: HttpRequest, session: StoredObject) -> HttpResponse:
+    """Where a real checkout redirects to: the customer approves, refuses, or comes back without either."""
+    return _wallet_page(request, session, "alipay")
+
+
+@require_GET
+@_page
+def wechat_pay(request: HttpRequest, session: StoredObject) -> HttpResponse:
+    """The page with the code to scan."""
+    return _wallet_page(request, session, "wechat_pay")
+
+
+def _wallet_page(request: HttpRequest, session: StoredObject, kind: str) -> HttpResponse:
+    if session.data["status"] != "open" or kind not in session.data["payment_method_types"]:
+        return HttpResponseRedirect(reverse("sandbox:checkout", args=[session.object_id]))
+    return render(request, f"sandbox/{kind}.html", _about(session))
+
+
+def _about(session: StoredObject) -> dict[str, Any]:
+    data = session.data
+    total = amount_text(data["amount_total"], data["currency"])
+    return {"session": data, "total": total, "merchant": settings.SITE_NAME}
+
+
+@require_GET
+@_page
+def qr_picture(request: HttpRequest, session: StoredObject) -> HttpResponse:
+    """A picture that looks like a QR code and differs from session to session. It cannot be scanned."""
+    return HttpResponse(qr.picture(session.object_id), content_type="image/svg+xml")
 
 
 @require_POST

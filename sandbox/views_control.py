@@ -39,6 +39,8 @@ def control_page(request: HttpRequest) -> HttpResponse:
             ("reordered", _("Out of order")),
         ],
         "refund_choices": [("succeed", _("Succeed")), ("pending", _("Stay pending")), ("fail", _("Fail"))],
+        "wallet_choices": [("at_once", _("At once")), ("delayed", _("After a while")), ("away", _("Not available"))],
+        "challenge_choices": [("card", _("As the test card says")), ("always", _("Always")), ("never", _("Never"))],
         "sessions": [_row(row) for row in _latest("checkout.session")],
         "refunds": [_row(row) for row in _latest("refund")],
         "unsettled": [
@@ -85,6 +87,8 @@ def set_switches(request: HttpRequest) -> HttpResponse:
         "hold": "hold" in posted,
         "disturb": posted.getlist("disturb"),
         "refunds": posted.get("refunds", "succeed"),
+        "wallets": posted.get("wallets", "at_once"),
+        "three_d_secure": posted.get("three_d_secure", "card"),
     }
     try:
         for name in ("percent", "seed", "duplicates", "delay_seconds", "reorder_seconds", "settle_seconds"):

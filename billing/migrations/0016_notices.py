@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0001_initial'),
-        ('billing', '0015_corrections'),
+        ("billing", "0015_corrections"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0001_initial'),
-        ('billing', '0016_notices'),
+        ("billing", "0017_risk"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

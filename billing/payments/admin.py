@@ -16,6 +16,7 @@ from accounts.models import Account
 from billing.desk import BillingDesk
 from billing.payments import settling, tasks, webhooks
 from billing.payments.models import FxRate, PaymentAttempt, PaymentEvent, TopUp
+from billing.payments.models_risk import RiskAssessment
 from billing.payments.stripe_processor import get_processor
 from billing.waking import wake
 from config import clock
@@ -32,6 +33,9 @@ def to_pay(order: TopUp) -> str:
 
 def order_state(order: TopUp) -> str:
     """The status, or that a person must look."""
+    check = getattr(order, "risk", None)
+    if check is not None and order.status == TopUp.Status.PAID and not order.in_review:
+        return status(check, "state")
     return ui.status_badge("attention", gettext("In review")) if order.in_review else status(order)
 
 
@@ -39,7 +43,7 @@ def top_up_panels(request: HttpRequest, owner: Account) -> list[Panel]:
     """The newest orders, on the customer's page."""
     if not request.user.has_perm("billing.view_topup"):
         return []
-    orders = TopUp.objects.filter(account=owner).order_by("-pk")[:5]
+    orders = TopUp.objects.filter(account=owner).select_related("risk").order_by("-pk")[:5]
     return [
         Panel(
             _("Newest top-ups"),
@@ -69,6 +73,8 @@ class Waiting(admin.SimpleListFilter):
             ("open", _("For the customer or the provider")),
             ("paid", _("Paid, not yet credited")),
             ("review", _("For staff")),
+            ("held", _("On hold by a risk rule")),
+            ("back", _("To be paid back")),
         ]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
@@ -77,6 +83,8 @@ class Waiting(admin.SimpleListFilter):
             "open": Q(status__in=TopUp.OPEN),
             "paid": Q(status=TopUp.Status.PAID),
             "review": Q(in_review=True),
+            "held": Q(risk__state=RiskAssessment.State.HELD),
+            "back": Q(risk__state=RiskAssessment.State.REFUND_WANTED),
         }
         chosen = narrowed.get(self.value() or "")
         return queryset if chosen is None else queryset.filter(chosen)
@@ -86,7 +94,7 @@ class Waiting(admin.SimpleListFilter):
 class TopUpAdmin(BillingDesk):
     """Orders to buy credit, with all that happened to them."""
 
-    related = ("account", "created_by", "fx_quote", "grant")
+    related = ("account", "created_by", "fx_quote", "grant", "risk")
     ids_by_time = True
     list_display = (
         "number",
@@ -158,6 +166,7 @@ class TopUpAdmin(BillingDesk):
         events = PaymentEvent.objects.filter(object_id__in=objects).order_by("-received_at")[:20] if objects else []
         return [
             attempts_panel(obj),
+            *risk_panel(obj),
             Panel(
                 _("Events of the provider"),
                 (_("received"), _("type"), _("state"), _("tries"), _("last error")),
@@ -194,6 +203,15 @@ class TopUpAdmin(BillingDesk):
         )
         tasks.after(order)
         return gettext("The provider answered: %(status)s.") % {"status": order.get_status_display()}
+
+
+def risk_panel(order: TopUp) -> list[Panel]:
+    """What our own rules said, with the way to the desk where a hold is decided."""
+    check = getattr(order, "risk", None)
+    if check is None:
+        return []
+    row = (link(check, status(check, "state")), ui.when(check.state_at), ui.when(check.held_until), check.decision)
+    return [Panel(_("Risk check"), (_("state"), _("since"), _("held until"), _("reason of the decision")), [row])]
 
 
 def attempts_panel(order: TopUp) -> Panel:

@@ -13,8 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.errors import IdempotencyKeyRequired, InvalidRequest, NotFound
-from billing.payments import failures, fx, numbers, topups
-from billing.payments.models import FxSource, TopUp
+from billing.payments import failures, fx, numbers, risk, topups
+from billing.payments.models import FxQuote, FxSource, TopUp
 from billing.payments.stripe_processor import get_processor
 from config import clock
 from config.api import AmountField, ApiView, Keyset, ListQuery, ListView, UtcField, page_of
@@ -43,7 +43,17 @@ class TopUpInput(serializers.Serializer[Any]):
     """An amount in US dollars and how it will be paid."""
 
     amount = DecimalText(max_length=40, help_text="US dollars as a decimal string, whole cents: `20.00`.")
-    method = serializers.ChoiceField(choices=[m.value for m in topups.METHODS], default=TopUp.Method.CARD.value)
+    method = serializers.ChoiceField(
+        choices=[m.value for m in topups.METHODS],
+        default=TopUp.Method.CARD.value,
+        help_text="Cards are paid in USD, Alipay and WeChat Pay in CNY at the order's rate.",
+    )
+    quote = serializers.UUIDField(
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="A rate promised before (`POST /api/v1/fx/quotes`); without one the rate in force is kept.",
+    )
 
 
 class FailureOutput(serializers.Serializer[Any]):
@@ -61,6 +71,7 @@ class FailureOutput(serializers.Serializer[Any]):
 class FxOutput(serializers.Serializer[Any]):
     """The rate that this order keeps for ever (C01)."""
 
+    quote = serializers.UUIDField(source="pk")
     rate = serializers.SerializerMethodField(help_text="CNY for one USD.")
     source = serializers.ChoiceField(choices=FxSource.choices)  # type: ignore[assignment]  # a field of this name
     locked_until = UtcField(source="expires_at")
@@ -83,6 +94,9 @@ class TopUpOutput(serializers.Serializer[Any]):
     checkout_url = serializers.SerializerMethodField(help_text="Send the customer here; null once it is closed.")
     failure = FailureOutput(source="reason", allow_null=True)
     in_review = serializers.BooleanField(help_text="Payment and order differ; staff look at it.")
+    hold = serializers.SerializerMethodField(
+        help_text="`checking`: paid, credited after a check; `refused`: not accepted, the money goes back; else null."
+    )
     fx = FxOutput(source="fx_quote")
     created_at = UtcField()
     expires_at = UtcField(help_text="To be paid until then.")
@@ -97,9 +111,23 @@ class TopUpOutput(serializers.Serializer[Any]):
         """Dollars and yuan both have a hundred."""
         return f"{order.pay_amount:.2f}"
 
+    def get_hold(self, order: TopUp) -> str | None:
+        """Our own risk check, once the money has arrived."""
+        check = getattr(order, "risk", None)
+        if check is None or check.state not in _HOLDS:
+            return None
+        return _HOLDS[check.state]
+
     def get_checkout_url(self, order: TopUp) -> str | None:
         """Only while the provider's page is open."""
         return order.checkout_url if order.may_pay else None
+
+
+_HOLDS: Final = {
+    risk.State.HELD: "checking",
+    risk.State.REFUND_WANTED: "refused",
+    risk.State.REFUNDED: "refused",
+}
 
 
 class RateOutput(serializers.Serializer[Any]):
@@ -109,7 +137,12 @@ class RateOutput(serializers.Serializer[Any]):
     quote = serializers.CharField()
     rate = AmountField(1, help_text="CNY for one USD.")
     source = serializers.ChoiceField(choices=FxSource.choices)  # type: ignore[assignment]  # a field of this name
-    as_of = UtcField()
+    as_of = UtcField(help_text="When this was answered.")
+    since = UtcField(help_text="Since when the rate holds.")
+    age_seconds = serializers.IntegerField(help_text="How long that is ago.")
+    stale = serializers.BooleanField(
+        help_text="The market rate's feed is silent or not believed: the fixed rate is in force."
+    )
     locked_seconds = serializers.IntegerField(help_text="For how long an order placed now keeps this rate.")
 
 
@@ -130,11 +163,18 @@ class TopUpQuery(ListQuery):
     post=extend_schema(
         operation_id="top_ups_create",
         summary="Place a top-up order and open its payment page",
-        description="Needs a role that may pay. Answers 201, or 200 where the key was used for the same before.",
+        description=(
+            "Needs a role that may pay. Answers 201, or 200 where the key was used for the same before. An order that "
+            "our risk rules refuse comes back `failed` with its reason: no page was opened and nothing was charged. "
+            "A quote that is over or used is refused with `quote_expired` or `quote_used`."
+        ),
         parameters=[_KEY_HEADER],
         request=TopUpInput,
         responses={201: TopUpOutput, 200: TopUpOutput},
-        examples=[OpenApiExample("Twenty dollars by card", {"amount": "20.00", "method": "card"}, request_only=True)],
+        examples=[
+            OpenApiExample("Twenty dollars by card", {"amount": "20.00", "method": "card"}, request_only=True),
+            OpenApiExample("Fifty dollars by Alipay", {"amount": "50.00", "method": "alipay"}, request_only=True),
+        ],
         tags=["Money"],
     ),
 )
@@ -147,7 +187,7 @@ class TopUps(ListView):
 
     def rows(self, query: dict[str, Any]) -> QuerySet[TopUp]:
         """Every member may read them."""
-        rows: QuerySet[TopUp] = TopUp.objects.filter(account=self.account).select_related("fx_quote")
+        rows: QuerySet[TopUp] = TopUp.objects.filter(account=self.account).select_related("fx_quote", "risk")
         return rows.filter(status=query["status"]) if "status" in query else rows
 
     def post(self, request: Request) -> Response:
@@ -167,6 +207,7 @@ class TopUps(ListView):
             locale=get_language() or "",
             processor=get_processor(),
             now=now,
+            quote_id=told["quote"],
         )
         made = order.created_at == now
         return Response(TopUpOutput(order).data, status=status.HTTP_201_CREATED if made else status.HTTP_200_OK)
@@ -178,7 +219,7 @@ class TopUpDetail(ApiView):
     @extend_schema(operation_id="top_ups_read", summary="Read a top-up order", responses=TopUpOutput, tags=["Money"])
     def get(self, request: Request, number: str) -> Response:
         """Another account's order does not exist."""
-        orders = TopUp.objects.filter(account=self.account).select_related("fx_quote")
+        orders = TopUp.objects.filter(account=self.account).select_related("fx_quote", "risk")
         order = orders.filter(number=numbers.tidy(number)).first()
         if order is None:
             raise NotFound
@@ -204,6 +245,60 @@ class UsdCny(ApiView):
             "rate": found.rate,
             "source": found.source,
             "as_of": now,
+            "since": found.effective_at,
+            "age_seconds": int((now - found.effective_at).total_seconds()),
+            "stale": found.stale,
             "locked_seconds": int(fx.LOCKED_FOR.total_seconds()),
         }
         return Response(RateOutput(told).data)
+
+
+class QuoteInput(serializers.Serializer[Any]):
+    """For which amount; the promise itself is of the rate."""
+
+    amount = DecimalText(max_length=40, required=False, help_text="US dollars; the answer then says what they cost.")
+
+
+class QuoteOutput(serializers.Serializer[Any]):
+    """A rate that is kept for this account until a moment, for one order."""
+
+    quote = serializers.UUIDField(source="pk", help_text="Send it with the order.")
+    rate = serializers.SerializerMethodField(help_text="CNY for one USD.")
+    source = serializers.ChoiceField(choices=FxSource.choices)  # type: ignore[assignment]  # a field of this name
+    locked_until = UtcField(source="expires_at")
+    amount = serializers.SerializerMethodField(help_text="US dollars, as asked; or null.")
+    pay_amount = serializers.SerializerMethodField(help_text="What they cost in yuan; or null.")
+
+    def get_rate(self, quote: FxQuote) -> str:
+        """Without trailing zeros."""
+        return f"{quote.rate.normalize():f}"
+
+    def get_amount(self, quote: FxQuote) -> str | None:
+        """As asked."""
+        amount = self.context["amount"]
+        return None if amount is None else f"{amount:.2f}"
+
+    def get_pay_amount(self, quote: FxQuote) -> str | None:
+        """To the fen."""
+        amount = self.context["amount"]
+        return None if amount is None else f"{fx.to_cny(amount, quote.rate):.2f}"
+
+
+class Quotes(ApiView):
+    """Promises of the exchange rate."""
+
+    needs: ClassVar[dict[str, str]] = {"POST": "pay"}
+
+    @extend_schema(
+        operation_id="fx_quotes_create",
+        summary="Keep the exchange rate for fifteen minutes",
+        request=QuoteInput,
+        responses={201: QuoteOutput},
+        tags=["Money"],
+    )
+    def post(self, request: Request) -> Response:
+        """One quote, one order. A quote moves no money, so it needs no key: an unused one is forgotten."""
+        told = self.body(QuoteInput)
+        amount = topups.parse_amount(told["amount"]) if "amount" in told else None
+        quote = fx.lock(self.account.pk, now=clock.now())
+        return Response(QuoteOutput(quote, context={"amount": amount}).data, status=status.HTTP_201_CREATED)

@@ -149,6 +149,57 @@ _BY_KEY: Final[dict[str, Reason]] = {
             ),
         ),
         _issuer(
+            "wrong_details",
+            _("The card's date or the billing address is wrong"),
+            _("The bank says that the expiry date, the PIN or the postal code does not match the card."),
+            _(
+                "Enter the card's date and your billing postal code again as your bank knows them; "
+                "if they are right, ask your bank. You were not charged."
+            ),
+        ),
+        _issuer(
+            "duplicate",
+            _("Your bank declined the card: it looks like the same payment again"),
+            _("A payment of the same amount with this card was made a moment ago."),
+            _(
+                "Look at your last orders first: the payment may have arrived already. If not, wait a few minutes or "
+                "choose another amount. You were not charged."
+            ),
+        ),
+        _issuer(
+            "amount_refused",
+            _("Your bank declined the card: it does not allow this amount"),
+            _("The amount is above or below what the bank allows for one payment with this card."),
+            _("Try a smaller amount or another card, or ask your bank. You were not charged."),
+        ),
+        _issuer(
+            "wallet_declined",
+            _("The payment app did not accept the payment"),
+            _("Alipay or WeChat Pay refused it: the balance, a limit or the card linked in the app may be the reason."),
+            _(
+                "Look in the app for the reason and at the balance, limits and linked cards there, or pay another way. "
+                "You were not charged."
+            ),
+        ),
+        _issuer(
+            "wallet_cancelled",
+            _("The payment was not approved in the app"),
+            _("The payment was cancelled or refused in Alipay or WeChat Pay."),
+            _("Try again and approve the payment in the app, or pay another way. You were not charged."),
+        ),
+        _issuer(
+            "wallet_expired",
+            _("The time to approve the payment was over"),
+            _("The QR code or the payment in the app was not confirmed in time."),
+            _("Try again and confirm the payment in the app within a few minutes. You were not charged."),
+        ),
+        _issuer(
+            "wallet_unavailable",
+            _("This way to pay is not available just now"),
+            _("The payment app does not offer this payment at the moment, or the app is too old."),
+            _("Update the app and try again in a few minutes, or pay another way. You were not charged."),
+        ),
+        _issuer(
             "temporary",
             _("The payment could not be processed just now"),
             _("The bank or the card network did not answer as expected."),
@@ -166,33 +217,84 @@ _BY_KEY: Final[dict[str, Reason]] = {
     )
 }
 
-# Decline codes of issuers. What is not listed reads "declined", whatever new codes may come.
+# Every decline code that the provider documents, and the codes of failures without one. What is not listed reads
+# "declined", whatever new codes may come.
 _CODES: Final[dict[str, str]] = {
+    # F023
     "card_not_supported": "channel_not_activated",
     "currency_not_supported": "channel_not_activated",
     "not_permitted": "channel_not_activated",
+    "payment_method_currency_mismatch": "channel_not_activated",
+    "payment_method_restricted": "channel_not_activated",
+    "payment_method_unactivated": "channel_not_activated",
     "service_not_allowed": "channel_not_activated",
     "transaction_not_allowed": "channel_not_activated",
+    # F024
     "expired_card": "card_expired_or_frozen",
     "invalid_account": "card_expired_or_frozen",
     "new_account_information_available": "card_expired_or_frozen",
     "restricted_card": "card_expired_or_frozen",
+    # F025
     "card_velocity_exceeded": "insufficient_funds",
     "insufficient_funds": "insufficient_funds",
     "withdrawal_count_limit_exceeded": "insufficient_funds",
+    # F026
     "incorrect_number": "wrong_number",
     "invalid_number": "wrong_number",
+    # F027
     "incorrect_cvc": "wrong_security_code",
     "invalid_cvc": "wrong_security_code",
+    # what was entered
+    "incorrect_address": "wrong_details",
+    "incorrect_pin": "wrong_details",
+    "incorrect_zip": "wrong_details",
+    "invalid_expiry_month": "wrong_details",
+    "invalid_expiry_year": "wrong_details",
+    "invalid_pin": "wrong_details",
+    "pin_try_exceeded": "wrong_details",
+    # what was asked
+    "duplicate_transaction": "duplicate",
+    "amount_too_large": "amount_refused",
+    "amount_too_small": "amount_refused",
+    "invalid_amount": "amount_refused",
+    # who did not answer
     "authentication_not_handled": "not_confirmed",
     "authentication_required": "not_confirmed",
+    "mobile_device_authentication_required": "not_confirmed",
+    "offline_pin_required": "not_confirmed",
+    "online_or_offline_pin_required": "not_confirmed",
     "payment_intent_authentication_failure": "not_confirmed",
-    "payment_method_customer_decline": "not_confirmed",
-    "payment_method_provider_timeout": "not_confirmed",
+    # Alipay and WeChat Pay
+    "alipay_upgrade_required": "wallet_unavailable",
+    "payment_intent_payment_attempt_expired": "wallet_expired",
+    "payment_intent_payment_attempt_failed": "wallet_declined",
+    "payment_method_customer_decline": "wallet_cancelled",
+    "payment_method_not_available": "wallet_unavailable",
+    "payment_method_provider_decline": "wallet_declined",
+    "payment_method_provider_timeout": "wallet_expired",
+    "payment_method_unexpected_state": "wallet_declined",
+    # nobody's fault
+    "approve_with_id": "temporary",
+    "card_decline_rate_limit_exceeded": "many_declines_on_email",
     "issuer_not_available": "temporary",
     "processing_error": "temporary",
+    "rate_limit": "temporary",
     "reenter_transaction": "temporary",
     "try_again_later": "temporary",
+    # a refusal without a reason that may be passed on
+    "call_issuer": "declined",
+    "card_declined": "declined",
+    "do_not_honor": "declined",
+    "do_not_try_again": "declined",
+    "generic_decline": "declined",
+    "highest_risk_level": "blocked",
+    "no_action_taken": "declined",
+    "revocation_of_all_authorizations": "declined",
+    "revocation_of_authorization": "declined",
+    "security_violation": "declined",
+    "stop_payment_order": "declined",
+    "test_mode_live_card": "declined",
+    "testmode_decline": "declined",
 }
 # Codes that must read like a refusal without a reason (04-payments 4.3).
 SILENT: Final = frozenset({"lost_card", "stolen_card", "pickup_card", "fraudulent", "merchant_blacklist"})
@@ -215,6 +317,11 @@ def reason(key: str) -> Reason:
 def reasons() -> tuple[Reason, ...]:
     """All of them, for the help pages and for tests."""
     return tuple(_BY_KEY.values())
+
+
+def known(code: str) -> bool:
+    """Whether a code of the provider has a text of its own choosing here."""
+    return code in _CODES or code in SILENT
 
 
 def classify(*, code: str, decline_code: str = "", blocked: bool = False, risk: str = "", rule: str = "") -> Reason:

@@ -64,6 +64,10 @@ class FxQuote(models.Model):
             models.CheckConstraint(condition=models.Q(rate__gt=0), name="fx_quote_positive"),
             models.CheckConstraint(condition=models.Q(source__in=["fixed", "feed"]), name="fx_quote_source"),
         ]
+        indexes = [
+            models.Index(fields=["account", "-created_at"], name="fx_quote_account"),
+            models.Index(fields=["expires_at"], name="fx_quote_expires"),
+        ]
 
     def __str__(self) -> str:
         return f"1 USD = {self.rate.normalize():f} CNY"
@@ -118,7 +122,7 @@ class TopUp(models.Model):
         Status.CREATED: {Status.AWAITING_PAYMENT, Status.FAILED, Status.EXPIRED},
         Status.AWAITING_PAYMENT: {Status.PROCESSING, Status.PAID, Status.FAILED, Status.EXPIRED},
         Status.PROCESSING: {Status.PAID, Status.FAILED},
-        Status.PAID: {Status.CREDITED},
+        Status.PAID: {Status.CREDITED, Status.REFUNDED},  # staff may pay back what a risk check held
         Status.CREDITED: {Status.PARTIALLY_REFUNDED, Status.REFUNDED, Status.DISPUTED},
         # Money that arrives after all is never left lying: both lead on to the credit.
         Status.FAILED: {Status.PAID},
@@ -133,7 +137,7 @@ class TopUp(models.Model):
     SETTLED: ClassVar[frozenset[str]] = frozenset(
         {Status.CREDITED, Status.PARTIALLY_REFUNDED, Status.REFUNDED, Status.DISPUTED}
     )
-    """Was credited once; nothing that the checkout says changes it any more."""
+    """Was credited once, or paid back instead; nothing that the checkout says changes it any more."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     number = models.CharField(_("order"), max_length=40, unique=True, editable=False)
@@ -226,13 +230,16 @@ class TopUp(models.Model):
                 name="top_up_grant",
             ),
             models.CheckConstraint(
-                condition=~models.Q(status__in=["credited", "partially_refunded", "refunded", "disputed"])
+                condition=~models.Q(status__in=["credited", "partially_refunded", "disputed"])
                 | models.Q(grant__isnull=False),
                 name="top_up_credited",
             ),
         ]
         indexes = [
             models.Index(fields=["account", "-id"], name="top_up_account"),
+            models.Index(
+                fields=["credited_at"], name="top_up_credited_at", condition=models.Q(credited_at__isnull=False)
+            ),
             models.Index(fields=["check_at"], name="top_up_check", condition=models.Q(check_at__isnull=False)),
             models.Index(
                 fields=["credited_at"],
@@ -245,6 +252,7 @@ class TopUp(models.Model):
                 condition=models.Q(status="failed", failure_mailed_at__isnull=True),
             ),
             models.Index(fields=["-status_at"], name="top_up_review", condition=models.Q(in_review=True)),
+            models.Index(fields=["paid_at"], name="top_up_paid", condition=models.Q(status="paid")),
         ]
 
     def __str__(self) -> str:
@@ -304,6 +312,10 @@ class PaymentAttempt(models.Model):
             models.CheckConstraint(
                 condition=models.Q(failure_class__in=["", "issuer", "risk"]), name="payment_attempt_class"
             ),
+        ]
+        indexes = [
+            models.Index(fields=["at"], name="payment_attempt_paid_at", condition=models.Q(outcome="succeeded")),
+            models.Index(fields=["reference"], name="payment_attempt_reference"),
         ]
 
     def __str__(self) -> str:

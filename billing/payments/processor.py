@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from django.utils.translation import gettext_lazy as _
 
 from billing.errors import BillingError
+from billing.payments.processor_books import ProviderBooks
 
 
 class ProcessorUnavailable(BillingError):
@@ -105,6 +106,9 @@ class Attempt:
     rule: str = ""
     brand: str = ""
     last_four: str = ""
+    fingerprint: str = ""  # names the card at the provider, whoever uses it
+    holder: str = ""
+    risk_level: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ class ReceivedEvent:
     body: dict[str, Any]
 
 
-class PaymentProcessor(Protocol):
+class PaymentProcessor(ProviderBooks, Protocol):
     """Every call that makes something carries a key that was stored before it."""
 
     def create_customer(self, *, account_id: str, email: str, idempotency_key: str) -> str:

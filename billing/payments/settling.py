@@ -21,7 +21,7 @@ from accounts.models import User
 from billing.books import credits
 from billing.books.models import JournalEntry, System
 from billing.errors import InvalidRequest, NotFound
-from billing.payments import failures, topups
+from billing.payments import failures, risk, topups
 from billing.payments.models import PaymentAttempt, TopUp
 from billing.payments.processor import (
     PaymentProcessor,
@@ -34,9 +34,6 @@ from billing.payments.processor import (
 log = logging.getLogger(__name__)
 
 Status = TopUp.Status
-OPEN_AGAIN_WITHIN: Final = timedelta(minutes=60)
-"""How long the sweep asks again for a page whose opening was never answered: the provider wants a page to live for 30
-minutes at least, and remembers our key for 24 hours."""
 LONGEST_WAIT: Final = timedelta(hours=1)
 
 
@@ -88,7 +85,7 @@ def record_outcome(order_id: UUID, state: PaymentState, *, now: datetime) -> Top
         if wrong := _mismatch(order, state):
             _send_to_review(order, wrong, paid=state.progress == Progress.PAID, now=now)
         elif state.progress == Progress.PAID:
-            _credit(order, now=now)
+            _take(order, now=now)
         elif state.progress in _FOLLOWS and _FOLLOWS[state.progress] in TopUp.NEXT[order.status]:
             order.move_to(_FOLLOWS[state.progress], now=now)
         if order.status not in TopUp.OPEN:
@@ -182,17 +179,32 @@ def _keep_attempts(order: TopUp, state: PaymentState) -> None:
         unique_fields=["top_up", "reference"],
         update_fields=["outcome", "failure", "failure_class", "code", "decline_code", "risk"],
     )
+    risk.traces(order, state.attempts)
     if state.progress in (Progress.PAID, Progress.PROCESSING):
         order.failure = order.failure_code = ""
 
 
-def _credit(order: TopUp, *, now: datetime) -> None:
-    """Paid becomes credited in one transaction, under a key that lives as long as the books (I5)."""
+def _take(order: TopUp, *, now: datetime) -> None:
+    """The money has arrived: credit it, unless a person must look first or our own rules hold it."""
     if order.in_review:
         return
     if order.status != Status.PAID:
         order.move_to(Status.PAID, now=now)
         order.paid_at = now
+        order.checkout_url = ""
+    if risk.may_credit(order, now=now):
+        _credit(order, now=now)
+
+
+def credit_paid(order: TopUp, *, now: datetime) -> TopUp:
+    """Credit a payment that arrived earlier and was kept back. The caller holds the wallet's lock."""
+    _credit(order, now=now)
+    order.save(update_fields=["checkout_url", "credited_at", "grant", "status", "status_at"])
+    return order
+
+
+def _credit(order: TopUp, *, now: datetime) -> None:
+    """Paid becomes credited in one transaction, under a key that lives as long as the books (I5)."""
     order.grant = credits.give(
         order.account_id,
         order.amount_usd,
@@ -245,9 +257,9 @@ def claim_due(*, now: datetime, limit: int = 100) -> list[UUID]:
 
 def check(order_id: UUID, *, processor: PaymentProcessor, now: datetime) -> TopUp:
     """What the sweep does with an order it claimed: go on with one that was only placed, ask about the others."""
-    order: TopUp = TopUp.objects.get(pk=order_id)
+    order: TopUp = TopUp.objects.select_related("fx_quote").get(pk=order_id)
     if order.status == Status.CREATED:
-        if now < order.created_at + OPEN_AGAIN_WITHIN:
+        if now < topups.open_until(order):
             return topups.open_checkout(order_id, processor=processor, now=now)
         return _give_up(order_id, now=now)
     return settle(order_id, processor=processor, now=now)

@@ -24,6 +24,7 @@ from billing.payments.processor import (
     ReceivedEvent,
     SignatureInvalid,
 )
+from billing.payments.stripe_books import Books
 from billing.payments.stripe_client import StripeClient, our_errors
 
 TOLERANCE_SECONDS: Final = 300
@@ -32,7 +33,7 @@ _REFUSED_INTENTS: Final = {"requires_payment_method", "canceled"}
 _LOCALES: Final = {"zh-hans": "zh", "en": "en"}
 
 
-class StripeProcessor(StripeClient):
+class StripeProcessor(Books, StripeClient):
     """`PaymentProcessor` over `stripe.StripeClient`."""
 
     def create_customer(self, *, account_id: str, email: str, idempotency_key: str) -> str:
@@ -47,9 +48,14 @@ class StripeProcessor(StripeClient):
     def start_checkout(self, request: CheckoutRequest) -> CheckoutStarted:
         """A hosted page for one payment, with the order number wherever Stripe keeps one."""
         marks = {"order": request.order, "account": request.account_id}
+        # A WeChat payment is started by scanning a code on the page.
+        options: stripe.params.checkout.SessionCreateParamsPaymentMethodOptions = (
+            {"wechat_pay": {"client": "web"}} if "wechat_pay" in request.methods else {}
+        )
         with our_errors():
             session = self._client.v1.checkout.sessions.create(
                 {
+                    **({"payment_method_options": options} if options else {}),
                     "mode": "payment",
                     "ui_mode": "hosted_page",
                     "allowed_payment_method_types": list(request.methods),
@@ -147,6 +153,9 @@ def _attempt(charge: stripe.Charge) -> Attempt:
         rule=rule if isinstance(rule, str) else (f"{rule.id} {rule.predicate}" if rule else ""),
         brand=(card.brand or "") if card else "",
         last_four=(card.last4 or "") if card else "",
+        fingerprint=(card.fingerprint or "") if card else "",
+        holder=(charge.billing_details.name or "") if card and charge.billing_details else "",
+        risk_level=(outcome.risk_level or "") if outcome else "",
     )
 
 

@@ -6,12 +6,13 @@ A broker that is down makes work late, never lost: the sweeps find every row tha
 from __future__ import annotations
 
 import logging
+from datetime import date
 from uuid import UUID
 
 from celery import shared_task
 
 from billing.errors import BillingError
-from billing.payments import receipts, settling, webhooks
+from billing.payments import fx, fx_feed, holds, receipts, reconcile, settling, webhooks
 from billing.payments.models import TopUp
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
@@ -52,6 +53,23 @@ def sweep_top_ups() -> None:
             log.error("ALERT top-up %s cannot be settled: %s %s", order_id, refusal.code, refusal.evidence)
 
 
+@shared_task
+def sweep_reconciliations() -> None:
+    """Compare the days that are over with the provider's own records."""
+    reconcile.plan(now=clock.now())
+    for day in reconcile.claim_due(now=clock.now()):
+        compare_day(day.isoformat())
+
+
+@shared_task
+def compare_day(day: str) -> None:
+    """One claimed day."""
+    try:
+        reconcile.run(date.fromisoformat(day), processor=get_processor(), now=clock.now())
+    except ProcessorUnavailable as silence:
+        log.warning("The payment provider does not answer (%r); %s is compared later", silence.__cause__, day)
+
+
 @shared_task(autoretry_for=(OSError,), retry_backoff=10, retry_jitter=True, max_retries=5)
 def send_receipt(order_id: str) -> None:
     """The mail about an order's end, once."""
@@ -66,6 +84,27 @@ def sweep_receipts() -> None:
             receipts.send(order_id, now=clock.now())
         except OSError:
             log.warning("The receipt of top-up %s could not be mailed", order_id, exc_info=True)
+
+
+@shared_task
+def refresh_rate() -> None:
+    """Ask the exchange rate's feed, when it is time."""
+    now = clock.now()
+    if fx_feed.is_due(now=now):
+        fx_feed.refresh(now=now)
+
+
+@shared_task
+def forget_quotes() -> None:
+    """Exchange rates that were promised on a page and that no order used."""
+    fx.forget_unused(now=clock.now())
+
+
+@shared_task
+def release_holds() -> None:
+    """Payments that a risk check held and that nobody decided in time."""
+    for order_id in holds.due(now=clock.now()):
+        after(holds.release_in_time(order_id, now=clock.now()))
 
 
 def after(order: TopUp) -> TopUp:

@@ -22,8 +22,8 @@ from django.utils.translation import override
 from accounts.models import Account, User
 from billing.books import ledger
 from billing.errors import AccountSuspended, IdempotencyConflict, InvalidRequest
-from billing.money import USD, parse_decimal, to_minor_units
-from billing.payments import fx
+from billing.money import CNY, USD, parse_decimal, to_minor_units
+from billing.payments import fx, risk
 from billing.payments.models import PaymentCustomer, TopUp
 from billing.payments.numbers import order_number
 from billing.payments.processor import (
@@ -38,8 +38,13 @@ log = logging.getLogger(__name__)
 
 Status = TopUp.Status
 PAY_WITHIN: Final = timedelta(hours=2)
-METHODS: Final = (TopUp.Method.CARD,)
+OPEN_WITHIN: Final = timedelta(hours=1)
+"""For how long a page whose opening was never answered is asked for again."""
+SHORTEST_PAGE: Final = timedelta(minutes=31)
+"""The provider wants a page to live for thirty minutes at least from when it is opened; its clock may differ."""
+METHODS: Final = (TopUp.Method.CARD, TopUp.Method.ALIPAY, TopUp.Method.WECHAT_PAY)
 """What customers may choose now."""
+PAID_IN: Final[dict[str, str]] = {TopUp.Method.CARD: USD, TopUp.Method.ALIPAY: CNY, TopUp.Method.WECHAT_PAY: CNY}
 FIRST_CHECK: Final = timedelta(minutes=2)
 
 
@@ -68,23 +73,50 @@ def start(
     locale: str,
     processor: PaymentProcessor,
     now: datetime,
+    quote_id: UUID | None = None,
+    device: bytes | None = None,
 ) -> TopUp:
     """Place an order and open its page at the provider. The same `client_key` comes back to the same order and page.
 
-    `ProcessorUnavailable` leaves the order placed: the same key again, or the sweep, goes on where it stopped.
+    An order that our risk rules refuse comes back failed, and the provider is not asked. `ProcessorUnavailable` leaves
+    the order placed: the same key again, or the sweep, goes on where it stopped.
     """
-    order = place(account_id, amount, method=method, client_key=client_key, actor=actor, locale=locale, now=now)
+    order = place(
+        account_id,
+        amount,
+        method=method,
+        client_key=client_key,
+        actor=actor,
+        locale=locale,
+        now=now,
+        quote_id=quote_id,
+        device=device,
+    )
     return open_checkout(order.pk, processor=processor, now=now)
 
 
 def place(
-    account_id: UUID, amount: Decimal, *, method: str, client_key: str, actor: User | None, locale: str, now: datetime
+    account_id: UUID,
+    amount: Decimal,
+    *,
+    method: str,
+    client_key: str,
+    actor: User | None,
+    locale: str,
+    now: datetime,
+    quote_id: UUID | None = None,
+    device: bytes | None = None,
 ) -> TopUp:
-    """The intent, with its exchange rate locked (C01). Nothing is asked of the provider yet."""
+    """The intent, with its exchange rate locked (C01). Nothing is asked of the provider yet.
+
+    `quote_id` is a rate that was promised before (`fx.offer`); without one the rate in force is locked. `device` is the
+    hash of the browser's cookie.
+    """
     amount = parse_amount(amount)
     if method not in METHODS:
         raise InvalidRequest(_("This payment method is not offered."), field="method")
-    digest = hashlib.sha256(json.dumps([f"{amount:f}", str(method)]).encode()).digest()
+    asked = [f"{amount:f}", str(method), *([str(quote_id)] if quote_id else [])]
+    digest = hashlib.sha256(json.dumps(asked).encode()).digest()
     with transaction.atomic():
         ledger.lock_wallet(account_id)
         before: TopUp | None = TopUp.objects.filter(account_id=account_id, client_key=client_key).first()
@@ -98,6 +130,9 @@ def place(
         account = Account.objects.get(pk=account_id)
         if account.status != Account.Status.ACTIVE:
             raise AccountSuspended(_("This account is not active and cannot be topped up."))
+        quote = fx.redeem(account_id, quote_id, now=now) if quote_id else fx.lock(account_id, now=now)
+        currency = PAID_IN[method]
+        due = fx.to_cny(amount, quote.rate) if currency == CNY else amount
         row_id = uuid7()
         number = order_number(row_id)
         order: TopUp = TopUp.objects.create(
@@ -108,25 +143,37 @@ def place(
             created_at=now,
             locale=locale,
             amount_usd=amount,
-            currency=USD,
-            amount_minor=to_minor_units(amount, USD),
+            currency=currency,
+            amount_minor=to_minor_units(due, currency),
             method=method,
-            fx_quote=fx.lock(account_id, now=now),
+            fx_quote=quote,
             status_at=now,
             client_key=client_key,
             digest=digest,
             idempotency_key=f"topup:{number}:checkout:v1",
-            expires_at=now + PAY_WITHIN,
+            expires_at=now + PAY_WITHIN if currency == USD else quote.expires_at + SHORTEST_PAGE,
             check_at=now + FIRST_CHECK,
         )
+        verdict = risk.before(order, device=device, now=now)
+        if verdict.state == verdict.State.REFUSED:
+            order.failure, order.check_at = risk.refusal(verdict), None
+            order.move_to(Status.FAILED, now=now)
+            order.save(update_fields=["failure", "check_at", "status", "status_at"])
     return order
+
+
+def open_until(order: TopUp) -> datetime:
+    """Until when the provider may be asked to open the order's page: in yuan, while the rate is promised."""
+    return order.fx_quote.expires_at if order.currency == CNY else order.created_at + OPEN_WITHIN
 
 
 def open_checkout(order_id: UUID, *, processor: PaymentProcessor, now: datetime) -> TopUp:
     """Open the provider's page for an order that has none. Safe to call again at any point: one key, one page."""
-    order: TopUp = TopUp.objects.select_related("account", "created_by").get(pk=order_id)
+    order: TopUp = TopUp.objects.select_related("account", "created_by", "fx_quote").get(pk=order_id)
     if order.status != Status.CREATED:
         return order
+    if order.currency == CNY and now >= open_until(order):
+        raise fx.QuoteExpired(order=order.number)
     try:
         customer_id = _customer(order, processor=processor, now=now)
         started = processor.start_checkout(_request(order, customer_id))

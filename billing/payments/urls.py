@@ -12,5 +12,6 @@ urlpatterns = [
     path("webhooks/stripe", views.stripe_webhook, name="stripe-webhook"),
     path("api/v1/top-ups", api.TopUps.as_view(), name="api-top-ups"),
     path("api/v1/top-ups/<slug:number>", api.TopUpDetail.as_view(), name="api-top-up"),
+    path("api/v1/fx/quotes", api.Quotes.as_view(), name="api-fx-quotes"),
     path("api/v1/fx/usd-cny", api.UsdCny.as_view(), name="api-usd-cny"),
 ]

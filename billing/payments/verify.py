@@ -28,11 +28,21 @@ check(
 )
 check(
     "I5",
-    "a payment that arrived for an order is credited or in review, and one payment pays one order",
+    "a payment that arrived for an order is credited, in review or held, and one payment pays one order",
     counted="billing_topup",
     broken="""
-      SELECT 'top-up ' || number FROM billing_topup WHERE status = 'paid' AND NOT in_review
+      SELECT 'top-up ' || t.number FROM billing_topup t WHERE t.status = 'paid' AND NOT t.in_review AND NOT EXISTS (
+        SELECT 1 FROM billing_riskassessment r WHERE r.top_up_id = t.id AND r.state IN ('held', 'refund_wanted'))
       UNION ALL
       SELECT 'payment ' || payment_intent_id FROM billing_topup
       WHERE payment_intent_id <> '' GROUP BY payment_intent_id HAVING count(*) > 1""",
+)
+check(
+    "I5",
+    "what a risk check holds, refused or paid back was not credited, and what it let through was",
+    counted="billing_riskassessment",
+    broken="""
+      SELECT 'top-up ' || t.number FROM billing_riskassessment r JOIN billing_topup t ON t.id = r.top_up_id
+      WHERE (r.state IN ('refused', 'held', 'refund_wanted', 'refunded') AND t.credited_at IS NOT NULL)
+         OR (r.state = 'released' AND t.credited_at IS NULL)""",
 )

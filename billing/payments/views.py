@@ -14,7 +14,7 @@ from django.contrib.auth.decorators import login_required
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -23,7 +23,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.access import current_account, may, role_in
 from accounts.models import Account
 from billing.errors import BadRequest, BillingError, NotFound, PermissionDenied
-from billing.payments import forms, fx, settling, tasks, timeline, topups, webhooks
+from billing.money import from_minor_units
+from billing.payments import forms, fx, risk, settling, tasks, timeline, topups, webhooks
 from billing.payments.models import PaymentEvent, TopUp
 from billing.payments.processor import SignatureInvalid
 from billing.payments.stripe_processor import get_processor, read_event
@@ -65,8 +66,8 @@ def top_up(request: HttpRequest) -> HttpResponse:
     account = _account(request)
     allowed = _may_pay(request, account) and bool(settings.STRIPE_SECRET_KEY)
     if request.method != "POST":
-        form = forms.fresh(request.GET.get("amount", "20")[:40])
-        return _choose(request, account, form, allowed)
+        form = forms.fresh(request.GET.get("amount", "20")[:40], _method(request.GET.get("method", "")))
+        return _known(request, _choose(request, account, form, allowed))
     if not allowed:
         return _choose(request, account, forms.fresh(), allowed, PermissionDenied(), status=403)
     # The page named an account; another one may have been put in force in another tab meanwhile (F003).
@@ -76,21 +77,60 @@ def top_up(request: HttpRequest) -> HttpResponse:
     form = forms.TopUpForm(request.POST)
     if not form.is_valid():
         return _choose(request, account, form, allowed, status=422)
+    device, cookie = _device(request)
     try:
         order = topups.start(
             account.pk,
             form.amount,
             method=form.cleaned_data["method"],
-            # The same page sent twice is one order; sent again with another choice it is another one.
-            client_key=f"form:{form.cleaned_data['token']}:{form.amount}:{form.cleaned_data['method']}",
+            client_key=form.client_key,
             actor=request.user,  # type: ignore[arg-type]  # login_required
             locale=get_language() or "",
             processor=get_processor(),
             now=clock.now(),
+            quote_id=form.quote_id,
+            device=device,
         )
     except BillingError as refusal:
         return _choose(request, account, form, allowed, refusal, status=int(refusal.status))
+    return _with_cookie(_onwards(order), cookie)
+
+
+def _onwards(order: TopUp) -> HttpResponse:
+    """To the provider's page, or to the order that says why there is none."""
     return HttpResponseRedirect(order.checkout_url) if order.may_pay else redirect("payments:order", order.number)
+
+
+def _method(name: str) -> str:
+    return name if name in topups.METHODS else TopUp.Method.CARD
+
+
+# --- The browser's cookie, by which a device is known again (F028) ----------------------------------------------------
+def _device(request: HttpRequest) -> tuple[bytes, str]:
+    """The device's hash, and the cookie to set where there was none of ours."""
+    known = risk.device_of(request.COOKIES.get(risk.COOKIE, ""))
+    if known is not None:
+        return known, ""
+    cookie, device = risk.new_device()
+    return device, cookie
+
+
+def _known(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Give the browser its cookie when it sees the page for the first time."""
+    return _with_cookie(response, _device(request)[1])
+
+
+def _with_cookie(response: HttpResponse, cookie: str) -> HttpResponse:
+    if cookie:
+        response.set_cookie(
+            risk.COOKIE,
+            cookie,
+            max_age=risk.COOKIE_SECONDS,
+            httponly=True,
+            samesite="Lax",
+            secure=settings.SESSION_COOKIE_SECURE,
+        )
+    return response
 
 
 def _choose(
@@ -103,23 +143,49 @@ def _choose(
 ) -> HttpResponse:
     now = clock.now()
     rate = fx.current(now=now)
-    last = TopUp.objects.filter(account=account).select_related("fx_quote").order_by("-id").first()
-    recent = TopUp.objects.filter(account=account).select_related("created_by").order_by("-id")[:10]
+    quote = fx.offer(account.pk, now=now) if allowed else None
+    recent = list(TopUp.objects.filter(account=account).select_related("created_by", "fx_quote").order_by("-id")[:10])
+    shown = quote.rate if quote else rate.rate
     context = {
         "account": account,
         "form": form,
         "allowed": allowed,
         "set_up": bool(settings.STRIPE_SECRET_KEY),
         "problem": problem,
-        "presets": [{"value": p, "cny": fx.to_cny(Decimal(p), rate.rate)} for p in forms.PRESETS],
+        "presets": [{"value": p, "cny": fx.to_cny(Decimal(p), shown)} for p in forms.PRESETS],
+        "methods": _methods(form),
         "minimum": settings.TOPUP_MIN_USD,
         "maximum": settings.TOPUP_MAX_USD,
         "rate": rate,
+        "quote": quote,
+        "quote_left": int((quote.expires_at - now).total_seconds()) if quote else 0,
         "locked_minutes": int(fx.LOCKED_FOR.total_seconds() // 60),
-        "last": timeline.shown(last) if last else None,
+        "last": timeline.shown(recent[0]) if recent else None,
         "recent": recent,
     }
     return render(request, "billing/top_up.html", context, status=status)
+
+
+_NOTES: Final = {
+    TopUp.Method.CARD: gettext_lazy("in US dollars; your bank may ask you to confirm"),
+    TopUp.Method.ALIPAY: gettext_lazy("in yuan, confirmed in Alipay"),
+    TopUp.Method.WECHAT_PAY: gettext_lazy("in yuan, by scanning a QR code"),
+}
+
+
+def _methods(form: forms.TopUpForm) -> list[dict[str, Any]]:
+    """The ways to pay, and in what."""
+    chosen = form["method"].value()
+    return [
+        {
+            "value": method.value,
+            "label": method.label,
+            "note": _NOTES[method],
+            "currency": topups.PAID_IN[method],
+            "chosen": chosen == method.value,
+        }
+        for method in topups.METHODS
+    ]
 
 
 @_to_checkout
@@ -158,6 +224,8 @@ def _context(request: HttpRequest, found: TopUp, problem: BillingError | None = 
         "shown": timeline.shown(found),
         "attempts": list(found.attempts.order_by("at", "pk")),
         "cny": fx.to_cny(found.amount_usd, found.fx_quote.rate),
+        "refunded": from_minor_units(found.refunded_minor, found.currency),
+        "disputed": from_minor_units(found.disputed_minor, found.currency),
         "allowed": _may_pay(request, found.account),
         "other_account": found.account != current_account(request),
         "problem": problem,
@@ -193,6 +261,7 @@ def pay(request: HttpRequest, number: str) -> HttpResponse:
     if not _may_pay(request, found.account):
         messages.error(request, str(PermissionDenied()))
         return redirect("payments:order", number)
+    device, cookie = _device(request)
     try:
         if found.status == TopUp.Status.CREATED:
             found = topups.open_checkout(found.pk, processor=get_processor(), now=clock.now())
@@ -207,11 +276,12 @@ def pay(request: HttpRequest, number: str) -> HttpResponse:
                 locale=get_language() or "",
                 processor=get_processor(),
                 now=clock.now(),
+                device=device,
             )
     except BillingError as refusal:
         messages.error(request, str(refusal))
         return redirect("payments:order", number)
-    return HttpResponseRedirect(found.checkout_url) if found.may_pay else redirect("payments:order", found.number)
+    return _with_cookie(_onwards(found), cookie)
 
 
 @login_required

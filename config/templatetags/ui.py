@@ -229,11 +229,11 @@ def when(value: datetime | date | None, style: str = "short") -> str:
 # --- States -------------------------------------------------------------------------------------------------------
 _TONES = {
     "green": "succeeded paid active credited captured posted verified charged completed resolved enabled settled ok "
-    "done published",
+    "done published passed released",
     "azure": "processing pending running open authorized submitted requested queued new reserved approved balance "
     "proposed",
     "yellow": "past_due expiring duplicate waiting held attention overdue requires_action unverified quarantined",
-    "red": "failed declined disabled denied rejected suspended disputed revoked error lost",
+    "red": "failed declined disabled denied rejected suspended disputed revoked error lost refund_wanted",
     "primary": "subscription flows payg",
 }
 _TONE_OF = {status: tone for tone, statuses in _TONES.items() for status in statuses.split()}

@@ -61,7 +61,18 @@ def build(
     }
 
 
-def details_of(method: Json) -> Json:
+AUTHENTICATED = {
+    "authentication_flow": "challenge",
+    "electronic_commerce_indicator": "05",
+    "exemption_indicator": None,
+    "result": "authenticated",
+    "result_reason": None,
+    "transaction_id": "3d5a2c84-0000-4000-8000-000000000000",
+    "version": "2.2.0",
+}
+
+
+def details_of(method: Json, *, authenticated: bool = False) -> Json:
     """A charge's `payment_method_details` for a payment method."""
     if method["type"] != "card":
         return {"fingerprint": None, "transaction_id": None}
@@ -81,7 +92,7 @@ def details_of(method: Json) -> Json:
         "network": card["brand"],
         "network_token": {"used": False},
         "regulated_status": card["regulated_status"],
-        "three_d_secure": None,
+        "three_d_secure": AUTHENTICATED if authenticated else None,
         "wallet": None,
     }
 

@@ -20,9 +20,20 @@
     const usd = amount === null ? "" : dollars.format(amount);
     for (const place of form.querySelectorAll("[data-show=usd]")) place.textContent = usd;
     for (const place of form.querySelectorAll("[data-show=cny]")) {
-      place.textContent = amount === null ? "" : `≈ ${yuan.format(amount * Number(form.dataset.rate))}`;
+      place.textContent = amount === null ? "" : fen(amount);
     }
-    if (usd) form.querySelector("[data-pay-label]").textContent = form.dataset.pay.replace("{amount}", usd);
+    const method = form.querySelector("input[name=method]:checked");
+    const due = method && method.dataset.currency === "CNY" ? fen(amount) : usd;
+    if (usd) form.querySelector("[data-pay-label]").textContent = form.dataset.pay.replace("{amount}", due);
+  }
+
+  // Cents times a rate of eight places, in whole numbers, half up to the fen: what the server will say.
+  function fen(amount) {
+    const [whole, part = ""] = form.dataset.rate.replaceAll(",", "").split(".");
+    const rate = BigInt(whole + part.padEnd(8, "0").slice(0, 8));
+    const cents = BigInt(Math.round(amount * 100));
+    const found = (cents * rate + 50000000n) / 100000000n;
+    return yuan.format(Number(found) / 100);
   }
 
   for (const preset of presets) {
@@ -31,9 +42,26 @@
       show();
     });
   }
+  for (const method of form.querySelectorAll("input[name=method]")) method.addEventListener("change", show);
   other.addEventListener("input", () => {
     if (other.value.trim()) for (const preset of presets) preset.checked = false;
     show();
   });
   show();
+
+  // How long the rate is still locked. The server's clock decides; the page only counts down what it was told.
+  const rate = document.getElementById("rate");
+  const countdown = rate && rate.querySelector("[data-countdown]");
+  if (countdown) {
+    const end = performance.now() + Number(rate.dataset.left) * 1000;
+    const tick = () => {
+      const left = Math.max(0, Math.round((end - performance.now()) / 1000));
+      const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+      countdown.textContent = left ? rate.dataset.locked.replace("{time}", time) : rate.dataset.over;
+      countdown.classList.toggle("text-red-ink", left === 0);
+      countdown.classList.toggle("num", left > 0);
+      if (left) setTimeout(tick, 1000);
+    };
+    tick();
+  }
 })();

@@ -14,7 +14,8 @@ until the test says `deliver()`. What it offers:
     client, url                         a StripeClient without retries (client_with(retries=2) is another); PUBLIC_URL
     session_params(amount=…, **more)    parameters of a checkout session that work
     pay(id, card=…, outcome=…)          fill in the card form; `Paid.ok`, `.url`, `.message`, `.status`
-    pay_by_wallet(id, "alipay", …)      outcome "succeed", "fail", "delayed_succeed", "delayed_fail"
+    pay_by_wallet(id, "alipay", …)      outcome "succeed", "fail", "cancel", "expire", "delayed_succeed", "delayed_fail"
+    confirm(id, "succeed"|"fail")       the bank's page, after a card that asks for 3-D Secure
     expire(id)                          press "let this page expire"
     deliver()                           send all that waits (also what is delayed), in its planned order
     send(event, …)                      POST one event by itself: `times`, `secrets`, `age`, `tamper`, `header`
@@ -128,6 +129,10 @@ class Sandbox:
 
     def pay_by_wallet(self, session_id: str, kind: str, outcome: str = "succeed") -> Paid:
         return self._submit(session_id, "wallet", {"kind": kind, "outcome": outcome}, "en")
+
+    def confirm(self, session_id: str, outcome: str = "succeed") -> Paid:
+        """Answer the bank's question (3-D Secure): "succeed" or "fail"."""
+        return self._submit(session_id, "3ds", {"outcome": outcome}, "en")
 
     def expire(self, session_id: str) -> Paid:
         return self._submit(session_id, "expire", {}, "en")

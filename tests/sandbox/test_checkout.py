@@ -67,6 +67,8 @@ def test_the_session_shows_back_what_it_was_given(sandbox):
 def test_each_test_card_does_what_its_line_says(sandbox, card):
     session = opened(sandbox)
     paid = sandbox.pay(session.id, card.number)
+    if card.challenge:
+        paid = sandbox.confirm(session.id)
     assert paid.ok is card.outcome.succeeds
     session = fetched(sandbox, session.id)
     charge = session.payment_intent.latest_charge

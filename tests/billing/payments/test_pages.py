@@ -72,7 +72,7 @@ def test_a_bad_amount_is_explained_and_nothing_is_written(shop: Shop, portal: Cl
 
 
 def test_a_form_that_is_not_ours_is_refused(shop: Shop, portal: Client) -> None:
-    for bad in ({"method": "cash"}, {"token": "x"}, {"preset": "21"}, {"method": "alipay"}):
+    for bad in ({"method": "cash"}, {"token": "x"}, {"preset": "21"}, {"method": ""}, {"quote": "x"}):
         assert portal.post(PAGE, form(shop, **bad)).status_code == 422, bad
     assert not TopUp.objects.exists()
 

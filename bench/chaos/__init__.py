@@ -1,0 +1,1 @@
+"""Does anything get lost or doubled when parts of the product die at random? `make chaos` (07-reliability 7.1)."""
