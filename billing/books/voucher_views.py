@@ -125,7 +125,7 @@ def vouchers(request: HttpRequest) -> HttpResponse:
             account.pk,
             form.cleaned_data["code"],
             user=request.user,  # type: ignore[arg-type]  # login_required
-            key=f"form:{form.cleaned_data['token']}",
+            key=operations.form_key(form.cleaned_data["token"], form.cleaned_data["code"]),
             ip=client_of(request),  # type: ignore[arg-type]  # reads META only
             now=now,
         )

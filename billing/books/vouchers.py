@@ -184,6 +184,14 @@ def _credit(account_id: UUID, voucher: Voucher, now: datetime) -> CreditGrant:
     )
 
 
+def form_key(token: str, typed: str) -> str:
+    """The same page sent twice is one intent; sent again with another code it is another one."""
+    try:
+        return f"form:{token}:{voucher_codes.read(typed).digest.hex()[:16]}"
+    except VoucherMistyped:
+        return f"form:{token}"
+
+
 def entry_key(row: Redemption) -> str:
     """The key of the entry by which a redemption was credited."""
     return f"voucher:{row.voucher_id}:redeemed"
