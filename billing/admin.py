@@ -2,7 +2,7 @@
 
 from billing import admin_notices
 from billing.books import admin as books
-from billing.books import admin_vouchers
+from billing.books import admin_redemptions, admin_vouchers
 from billing.catalog import admin as catalog
 from billing.metering import admin as metering
 from billing.metering import admin_drafts, admin_quarantine, admin_rehearsal, admin_rerating
@@ -14,6 +14,7 @@ __all__ = [
     "admin_notices",
     "admin_quarantine",
     "admin_reconciling",
+    "admin_redemptions",
     "admin_rehearsal",
     "admin_rerating",
     "admin_risk",
