@@ -13,14 +13,18 @@ from billing.catalog.models import (
 from billing.catalog.models_drafts import PriceDraft
 from billing.catalog.models_flows import FlowFactor, FlowRate
 from billing.metering.models import Authorization, RollupState, UsageRecord, UsageRollup
+from billing.metering.models_alerts import AlertFiring, SpendAlert
 from billing.metering.models_quarantine import QuarantinedUsage
 from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, RehearsedAccount, RehearsedModel
 from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount, Correction
 from billing.models_notices import Notice
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
+from billing.payments.models_benefits import BenefitLevelChange
 
 __all__ = [
+    "AlertFiring",
     "Authorization",
+    "BenefitLevelChange",
     "CatalogState",
     "Channel",
     "ChargeAdjustment",
@@ -51,6 +55,7 @@ __all__ = [
     "RehearsedAccount",
     "RehearsedModel",
     "RollupState",
+    "SpendAlert",
     "TopUp",
     "UsageRecord",
     "UsageRollup",

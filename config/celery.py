@@ -15,6 +15,7 @@ app.autodiscover_tasks(
 app.conf.beat_schedule = {
     "books: credit that expired": {"task": "billing.books.tasks.expire_credit", "schedule": 60.0},
     "metering: holds that nobody ended": {"task": "billing.metering.tasks.expire_holds", "schedule": 20.0},
+    "metering: spend and balance alerts": {"task": "billing.metering.tasks.sweep_alerts", "schedule": 30.0},
     "metering: usage by day": {"task": "billing.metering.tasks.roll_usage", "schedule": 60.0},
     "metering: refused usage that was settled": {
         "task": "billing.metering.tasks.settle_quarantine",
@@ -23,6 +24,7 @@ app.conf.beat_schedule = {
     "metering: corrections to go on with": {"task": "billing.metering.tasks.sweep_corrections", "schedule": 30.0},
     "metering: rehearsals to go on with": {"task": "billing.metering.tasks.sweep_rehearsals", "schedule": 30.0},
     "notices: mails nobody sent": {"task": "billing.tasks.sweep_notices", "schedule": 60.0},
+    "payments: benefit levels to raise": {"task": "billing.tasks.raise_levels", "schedule": 3600.0},
     "payments: events nobody finished": {"task": "billing.payments.tasks.sweep_events", "schedule": 15.0},
     "payments: orders without news": {"task": "billing.payments.tasks.sweep_top_ups", "schedule": 30.0},
     "payments: receipts not mailed": {"task": "billing.payments.tasks.sweep_receipts", "schedule": 60.0},
