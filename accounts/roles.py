@@ -22,6 +22,7 @@ READ: Final = (
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
     "billing.notice",
+    *("billing.benefitlevelchange", "billing.spendalert"),
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).
@@ -40,6 +41,7 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.give_credit": ("creditgrant", "Can give credit, or propose a large one"),
     "billing.decide_creditproposal": ("creditproposal", "Can approve and reject what another proposed"),
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
+    "billing.set_benefitlevel": ("benefitlevelchange", "Can set an account's benefit level by agreement"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
 }
 _OPERATIONS: Final = (
@@ -62,6 +64,7 @@ _FINANCE: Final = (
     "billing.give_credit",
     "billing.decide_creditproposal",
     "billing.replay_paymentevent",
+    "billing.set_benefitlevel",
     "billing.settle_topup",
 )
 MAY: Final[dict[str, frozenset[str]]] = {

@@ -43,6 +43,7 @@ GROUPS: Final = (
             ("billing.paymentevent", gettext_lazy("Payment events"), "webhook"),
             ("billing.fxrate", gettext_lazy("Exchange rates"), "currency_exchange"),
             ("billing.notice", gettext_lazy("Notices"), "mail"),
+            ("billing.benefitlevelchange", gettext_lazy("Benefit level history"), "trending_up"),
         ),
     ),
     (
@@ -63,6 +64,7 @@ GROUPS: Final = (
             ("billing.authorization", gettext_lazy("Authorizations"), "hourglass_top"),
             ("billing.quarantinedusage", gettext_lazy("Quarantined calls"), "rule"),
             ("gateway.decisionreceipt", gettext_lazy("Refusals"), "block"),
+            ("billing.spendalert", gettext_lazy("Spend alerts"), "notifications"),
             ("billing.usagerollup", gettext_lazy("Usage by day"), "calendar_month"),
             ("accounts.gatewaytoken", gettext_lazy("Gateway tokens"), "token"),
         ),

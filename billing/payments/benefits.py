@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from django.conf import settings
@@ -259,15 +259,3 @@ def _terms_changed(_level: BenefitLevel) -> None:
 
 
 levels.changed.append(_terms_changed)
-
-
-def told(level: BenefitLevel) -> dict[str, Any]:
-    """A level as the API and the page tell it."""
-    return {
-        "number": level.number,
-        "name": level.name,
-        "threshold_usd": level.threshold_usd,
-        "discount": level.discount,
-        "rpm": level.rpm,
-        "tpm": level.tpm,
-    }
