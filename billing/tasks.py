@@ -8,7 +8,6 @@ from uuid import UUID
 from celery import shared_task
 
 from billing import notices
-from billing.payments import benefits
 from config import clock
 
 log = logging.getLogger(__name__)
@@ -29,10 +28,3 @@ def sweep_notices() -> None:
         except Exception:
             # One that cannot be rendered or delivered must not keep the others waiting; its row keeps the error.
             log.warning("Notice %s could not be mailed", notice_id, exc_info=True)
-
-
-@shared_task(ignore_result=True)
-def raise_levels() -> None:
-    """Accounts whose top-ups earn more than they have, after a threshold was lowered. A credit raises its own account
-    at once, without this."""
-    benefits.raise_all(now=clock.now())

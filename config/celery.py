@@ -24,7 +24,7 @@ app.conf.beat_schedule = {
     "metering: corrections to go on with": {"task": "billing.metering.tasks.sweep_corrections", "schedule": 30.0},
     "metering: rehearsals to go on with": {"task": "billing.metering.tasks.sweep_rehearsals", "schedule": 30.0},
     "notices: mails nobody sent": {"task": "billing.tasks.sweep_notices", "schedule": 60.0},
-    "payments: benefit levels to raise": {"task": "billing.tasks.raise_levels", "schedule": 3600.0},
+    "payments: benefit levels to raise": {"task": "billing.payments.tasks.raise_levels", "schedule": 3600.0},
     "payments: events nobody finished": {"task": "billing.payments.tasks.sweep_events", "schedule": 15.0},
     "payments: orders without news": {"task": "billing.payments.tasks.sweep_top_ups", "schedule": 30.0},
     "payments: receipts not mailed": {"task": "billing.payments.tasks.sweep_receipts", "schedule": 60.0},

@@ -20,6 +20,17 @@ from config.api import AmountField, ApiView, Keyset, ListQuery, ListView, UtcFie
 MOST_FIRINGS = 20
 
 
+class CentsField(AmountField):
+    """An amount that has whole cents, said with two places."""
+
+    def __init__(self, **terms: Any) -> None:
+        super().__init__(2, **terms)
+
+    def to_representation(self, value: Any) -> str:
+        """Without the places that the column keeps."""
+        return f"{value:.2f}"
+
+
 class FiringOutput(serializers.Serializer[Any]):
     """Once told."""
 
@@ -27,7 +38,7 @@ class FiringOutput(serializers.Serializer[Any]):
     period = serializers.CharField(help_text="`2026-11-26`, `2026-11`, or the number of the fall.")
     step = serializers.IntegerField(help_text="Per cent of the threshold.")
     amount_usd = AmountField()
-    threshold_usd = AmountField(2)
+    threshold_usd = CentsField()
 
 
 class AlertOutput(serializers.Serializer[Any]):
@@ -38,7 +49,7 @@ class AlertOutput(serializers.Serializer[Any]):
     scope = serializers.ChoiceField(choices=["account", "group", "key"])
     group = serializers.UUIDField(source="group_id", allow_null=True)
     api_key = serializers.UUIDField(source="api_key_id", allow_null=True)
-    threshold_usd = AmountField(2)
+    threshold_usd = CentsField()
     period = serializers.SerializerMethodField(help_text="day or month, in UTC; null for a low balance.")
     steps = serializers.ListField(child=serializers.IntegerField(), help_text="Per cent of the threshold.")
     paused = serializers.SerializerMethodField()

@@ -43,7 +43,7 @@ class AlertForm(forms.Form):
 
     def __init__(self, *arguments: Any, account: Account, of_account: bool, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.account = account
+        self.account, self.of_account = account, of_account
         kinds: list[tuple[str, Any]] = [("spend", _("a day or a month costs an amount"))]
         scopes: list[tuple[str, Any]] = []
         if of_account:
@@ -70,6 +70,9 @@ class AlertForm(forms.Form):
             return data
         what, _colon, row = (data.get("scope") or "account").partition(":")
         spend = data["kind"] == "spend"
+        if spend and what == "account" and not self.of_account:
+            self.add_error("scope", _("Choose a key or a group: your role does not allow alerts on the account."))
+            return data
         chosen: UUID | None = uuid_of(row) if spend else None
         try:
             data["terms"] = alerts.terms(

@@ -171,7 +171,8 @@ def delete(alert_id: UUID, *, now: datetime) -> None:
 
 def _twin(account: Account, asked: Terms, but: UUID | None) -> bool:
     same = {name: value for name, value in asked.columns.items() if name != "steps"}
-    return SpendAlert.objects.filter(account=account, deleted_at=None, **same).exclude(pk=but).exists()
+    rows = SpendAlert.objects.filter(account=account, deleted_at=None, **same)
+    return (rows.exclude(pk=but) if but else rows).exists()
 
 
 def _locked(alert_id: UUID) -> SpendAlert:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -44,10 +44,14 @@ class BenefitOutput(serializers.Serializer[Any]):
 
     number = serializers.IntegerField()
     name = serializers.CharField()
-    threshold_usd = AmountField(2, help_text="USD of captured top-ups, less refunds and disputes.")
+    threshold_usd = serializers.SerializerMethodField(help_text="USD of captured top-ups, less refunds and disputes.")
     discount = AmountField(4, help_text="A factor: 0.95 means that 95 % is paid.")
     rpm = serializers.IntegerField(help_text="Requests per minute.")
     tpm = serializers.IntegerField(help_text="Tokens per minute.")
+
+    def get_threshold_usd(self, level: BenefitLevel) -> str:
+        """A threshold has whole cents."""
+        return f"{level.threshold_usd:.2f}"
 
 
 class StandingOutput(serializers.Serializer[Any]):
@@ -72,8 +76,6 @@ class BenefitsOutput(serializers.Serializer[Any]):
 
 class Benefits(PublicView):
     """What topping up earns."""
-
-    http_method_names: ClassVar[list[str]] = ["get", "head"]
 
     @extend_schema(
         operation_id="benefits",

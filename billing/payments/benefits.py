@@ -73,7 +73,7 @@ def net_top_ups(account_id: UUID, *, order: TopUp | None = None) -> Decimal:
     """
     with connection.cursor() as cursor:
         cursor.execute(_NET, [account_id, order.pk if order else _NO_ORDER])
-        [net] = cursor.fetchone()
+        net: Decimal = cursor.fetchone()[0]
     return net + (left_of(order) if order and order.credited_at else ZERO)
 
 
@@ -253,7 +253,7 @@ def _move(
 
 
 def _terms_changed(_level: BenefitLevel) -> None:
-    from billing.tasks import raise_levels  # the task imports this module
+    from billing.payments.tasks import raise_levels  # the task imports this module
 
     wake(raise_levels)
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from celery import shared_task
 
 from billing.errors import BillingError
-from billing.payments import receipts, settling, webhooks
+from billing.payments import benefits, receipts, settling, webhooks
 from billing.payments.models import TopUp
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
@@ -73,3 +73,10 @@ def after(order: TopUp) -> TopUp:
     if receipts.is_due(order):
         wake(send_receipt, str(order.pk))
     return order
+
+
+@shared_task(ignore_result=True)
+def raise_levels() -> None:
+    """Accounts whose top-ups earn more than they have, after a threshold was lowered. A credit raises its own account
+    at once, without this."""
+    benefits.raise_all(now=clock.now())

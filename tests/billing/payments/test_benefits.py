@@ -17,17 +17,18 @@ from hypothesis import strategies as some
 
 from accounts import levels
 from accounts.models import Account, AuditRecord, BenefitLevel
-from billing import notices, tasks
+from billing import notices
 from billing.books import ledger, verify
 from billing.errors import Conflict, InvalidRequest
 from billing.metering.models import Authorization
 from billing.models_notices import Notice
-from billing.payments import benefits, settling, topups
+from billing.payments import benefits, settling, tasks, topups
 from billing.payments import verify as _payments  # noqa: F401  # registers its checks
 from billing.payments.models import TopUp
 from billing.payments.models_benefits import BenefitLevelChange
 from gateway import admission
 from tests import factories
+from tests.api import Program, program
 from tests.concurrency.helpers import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -296,3 +297,48 @@ def test_a_rise_is_told_by_mail_with_the_new_terms():
     [sent] = [one for one in mail.outbox if one.to == ["rise@example.com"] and "Silver" in one.subject]
     assert "0.98" in sent.body
     assert "$480.00" in sent.body
+
+
+# --- Page and API -----------------------------------------------------------------------------------------------------
+def test_the_api_tells_everybody_the_levels_and_an_account_its_standing():
+    told = Program().call("GET", "benefits").json()
+    assert [(level["name"], level["threshold_usd"], level["discount"]) for level in told["levels"]] == [
+        ("Standard", "0.00", "1.0000"),
+        ("Silver", "50.00", "0.9800"),
+        ("Gold", "500.00", "0.9500"),
+        ("Platinum", "5000.00", "0.9000"),
+    ]
+    assert told["standing"] is None
+    account = factories.account()
+    topped_up(account, "480")
+    assert program(account, "developer").call("GET", "benefits").json()["standing"] == {
+        "level": 2,
+        "net_top_ups_usd": "480.0000000000",
+        "next_level": 3,
+        "missing_usd": "20.0000000000",
+        "promised_level": None,
+    }
+
+
+def test_the_page_says_where_i_stand_and_what_is_missing(client):
+    owner = factories.user()
+    account = factories.account(owner)
+    assert "Platinum" in client.get("/benefits").content.decode()
+    client.force_login(owner)
+    topped_up(account, "480")
+    page = client.get("/benefits").content.decode()
+    assert "$480.00 of $500.00" in page
+    assert "$20.00 to Gold" in page
+    assert "Standard → Silver" in page
+
+
+def test_staff_set_a_level_from_the_accounts_page(client):
+    account, staff = factories.account(), factories.user(is_staff=True, is_superuser=True)
+    client.force_login(staff)
+    page = client.get(f"/admin/accounts/account/{account.pk}/change/").content.decode()
+    assert "Benefit level" in page
+    address = f"/admin/accounts/account/{account.pk}/set-level/"
+    assert "Platinum" in client.get(address, follow=True).content.decode()
+    gold = BenefitLevel.objects.get(name="Gold")
+    client.post(address, {"level": str(gold.pk), "reason": "Contract 7", "token": "0" * 32}, follow=True)
+    assert level_of(account) == "Gold"
