@@ -6,6 +6,7 @@ wallet has moved: every charge, credit and expiry is an entry, and the wallet co
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -13,8 +14,8 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from accounts import access
@@ -25,6 +26,8 @@ from billing.errors import Conflict, InvalidRequest, NotFound
 from billing.metering import rollups
 from billing.metering.models_alerts import AlertFiring, SpendAlert
 from billing.money import parse_decimal
+
+log = logging.getLogger(__name__)
 
 Kind, Period = SpendAlert.Kind, SpendAlert.Period
 STEPS: Final = (50, 80, 100)
@@ -184,17 +187,30 @@ def _locked(alert_id: UUID) -> SpendAlert:
 
 
 # --- The sweep --------------------------------------------------------------------------------------------------------
+_DUE: Final = """
+  SELECT DISTINCT alert.account_id FROM billing_spendalert alert
+  JOIN billing_wallet wallet ON wallet.account_id = alert.account_id
+  WHERE alert.deleted_at IS NULL AND alert.paused_at IS NULL AND alert.checked_seq <> wallet.seq
+  LIMIT %s"""
+
+
 def due(*, limit: int = 5000) -> list[UUID]:
     """Accounts whose wallets moved since their alerts were looked at."""
-    seq = Wallet.objects.filter(pk=OuterRef("account_id")).values("seq")[:1]
-    rows = SpendAlert.objects.filter(deleted_at=None, paused_at=None).annotate(seq=Subquery(seq))
-    moved = rows.exclude(checked_seq=F("seq")).exclude(seq=None)
-    return list(moved.order_by("account_id").values_list("account_id", flat=True).distinct()[:limit])
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE, [limit])
+        return [row[0] for row in cursor.fetchall()]
 
 
 def sweep(*, now: datetime) -> int:
     """Look at every account that moved; how many mails that made. Safe to run twice at once."""
-    return sum(look(account_id, now=now) for account_id in due())
+    mails = 0
+    for account_id in due():
+        try:
+            mails += look(account_id, now=now)
+        except Exception:
+            # One account must not keep the others waiting; it stays due, and the log says why.
+            log.exception("ALERT the alerts of account %s could not be looked at", account_id)
+    return mails
 
 
 def look(account_id: UUID, *, now: datetime) -> int:
@@ -214,8 +230,9 @@ def look(account_id: UUID, *, now: datetime) -> int:
             for first in periods(alert, now):
                 mails += _tell_spend(alert, first, spent.of(alert, first), now=now)
     # The number was read before the sums: what came since has another, and is looked at next time.
-    for alert in alerts:
-        SpendAlert.objects.filter(pk=alert.pk, revision=alert.revision).update(checked_seq=wallet.seq)
+    for revision in {alert.revision for alert in alerts}:
+        seen = [alert.pk for alert in alerts if alert.revision == revision]
+        SpendAlert.objects.filter(pk__in=seen, revision=revision).update(checked_seq=wallet.seq)
     return mails
 
 
