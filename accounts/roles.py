@@ -26,6 +26,7 @@ READ: Final = (
     *("billing.notice", "billing.reconciliation", "billing.difference"),
     *("billing.fxfeed", "billing.riskassessment", "billing.riskrule"),
     "refunds.refund",
+    *("billing.benefitlevelchange", "billing.spendalert"),
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).
@@ -50,6 +51,7 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.run_reconciliation": ("reconciliation", "Can compare a day with the provider again"),
     "billing.decide_difference": ("difference", "Can take and accept differences with the provider"),
     "billing.stop_autotopup": ("autotopup", "Can stop an account's auto top-up"),
+    "billing.set_benefitlevel": ("benefitlevelchange", "Can set an account's benefit level by agreement"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
     "billing.decide_riskassessment": ("riskassessment", "Can release and refuse payments on hold"),
     "billing.change_riskrule": ("riskrule", "Can change the thresholds of a risk rule"),
@@ -85,6 +87,7 @@ _FINANCE: Final = (
     "billing.replay_paymentevent",
     "billing.run_reconciliation",
     "billing.decide_difference",
+    "billing.set_benefitlevel",
     "billing.settle_topup",
     "billing.decide_riskassessment",
     "billing.stop_autotopup",

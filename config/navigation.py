@@ -54,6 +54,7 @@ GROUPS: Final = (
             ("billing.difference", gettext_lazy("Differences"), "difference"),
             ("billing.fxfeed", gettext_lazy("Exchange rate feed"), "rss_feed"),
             ("billing.notice", gettext_lazy("Notices"), "mail"),
+            ("billing.benefitlevelchange", gettext_lazy("Benefit level history"), "trending_up"),
         ),
     ),
     (
@@ -74,6 +75,7 @@ GROUPS: Final = (
             ("billing.authorization", gettext_lazy("Authorizations"), "hourglass_top"),
             ("billing.quarantinedusage", gettext_lazy("Quarantined calls"), "rule"),
             ("gateway.decisionreceipt", gettext_lazy("Refusals"), "block"),
+            ("billing.spendalert", gettext_lazy("Spend alerts"), "notifications"),
             ("billing.usagerollup", gettext_lazy("Usage by day"), "calendar_month"),
             ("accounts.gatewaytoken", gettext_lazy("Gateway tokens"), "token"),
         ),

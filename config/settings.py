@@ -335,6 +335,8 @@ STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRET", default=["whsec_sandb
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default=f"{PUBLIC_URL}/sandbox" if SANDBOX_ENABLED else "")
 STRIPE_LIVEMODE = STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))
 SANDBOX_WEBHOOK_URL = env.str("SANDBOX_WEBHOOK_URL", default=f"{PUBLIC_URL}/webhooks/stripe")
+# A benefit level once reached is kept when money goes back, unless this says otherwise (C19, J12).
+BENEFIT_DOWNGRADE_ON_REVERSAL = env.bool("BENEFIT_DOWNGRADE_ON_REVERSAL", default=False)
 TOPUP_MIN_USD = Decimal(env.str("TOPUP_MIN_USD", default="5"))
 TOPUP_MAX_USD = Decimal(env.str("TOPUP_MAX_USD", default="10000"))
 FX_FIXED_USD_CNY = Decimal(env.str("FX_FIXED_USD_CNY", default="7.3"))

@@ -21,7 +21,7 @@ from accounts.models import User
 from billing.books import credits
 from billing.books.models import JournalEntry, System
 from billing.errors import InvalidRequest, NotFound
-from billing.payments import auto_state, failures, risk, topups
+from billing.payments import auto_state, benefits, failures, risk, topups
 from billing.payments.models import PaymentAttempt, TopUp
 from billing.payments.processor import (
     PaymentProcessor,
@@ -235,6 +235,7 @@ def _credit(order: TopUp, *, now: datetime) -> None:
     order.credited_at = now
     order.checkout_url = ""
     order.move_to(Status.CREDITED, now=now)
+    benefits.credited(order, now=now)
 
 
 # --- Asking again ---------------------------------------------------------------------------------------------------
