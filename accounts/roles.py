@@ -24,6 +24,7 @@ READ: Final = (
     *("billing.autotopup", "billing.paymentmethod"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
     *("billing.notice", "billing.reconciliation", "billing.difference"),
+    *("billing.dispute", "billing.earlyfraudwarning", "billing.riskflag"),
     *("billing.fxfeed", "billing.riskassessment", "billing.riskrule"),
 )
 
@@ -51,6 +52,9 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.stop_autotopup": ("autotopup", "Can stop an account's auto top-up"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
     "billing.decide_riskassessment": ("riskassessment", "Can release and refuse payments on hold"),
+    "billing.release_earlyfraudwarning": ("earlyfraudwarning", "Can release credit that a fraud warning froze"),
+    "billing.decide_riskflag": ("riskflag", "Can block top-ups of a flagged account, and clear the flag"),
+    "billing.check_dispute": ("dispute", "Can ask the payment provider about a dispute now"),
     "billing.change_riskrule": ("riskrule", "Can change the thresholds of a risk rule"),
 }
 _OPERATIONS: Final = (
@@ -83,6 +87,9 @@ _FINANCE: Final = (
     "billing.decide_difference",
     "billing.settle_topup",
     "billing.decide_riskassessment",
+    "billing.release_earlyfraudwarning",
+    "billing.decide_riskflag",
+    "billing.check_dispute",
     "billing.stop_autotopup",
 )
 MAY: Final[dict[str, frozenset[str]]] = {

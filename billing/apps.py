@@ -12,6 +12,7 @@ class BillingConfig(AppConfig):
         from billing.payments import (  # noqa: F401  # register themselves  # noqa: F401  # register a system check and the event handlers
             checks,
             handlers,
+            handlers_disputes,
             handlers_saved,  # registers the events of saved cards
             reconciling_payments,
         )

@@ -19,6 +19,7 @@ from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, Rehearse
 from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount, Correction
 from billing.models_notices import Notice
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
+from billing.payments.models_disputes import Dispute, EarlyFraudWarning, ProviderWatch, RiskFlag
 from billing.payments.models_fx import FxFeed
 from billing.payments.models_reconciling import Difference, Reconciliation
 from billing.payments.models_risk import AttemptTrace, RiskAssessment, RiskRule
@@ -39,6 +40,8 @@ __all__ = [
     "CreditGrant",
     "CreditProposal",
     "Difference",
+    "Dispute",
+    "EarlyFraudWarning",
     "ExpiryNoticeRun",
     "FieldMultiplier",
     "FlowFactor",
@@ -59,6 +62,7 @@ __all__ = [
     "PriceDraft",
     "PriceTier",
     "PriceVersion",
+    "ProviderWatch",
     "QuarantinedUsage",
     "Reconciliation",
     "Redemption",
@@ -67,6 +71,7 @@ __all__ = [
     "RehearsedAccount",
     "RehearsedModel",
     "RiskAssessment",
+    "RiskFlag",
     "RiskRule",
     "RollupState",
     "TopUp",
