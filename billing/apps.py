@@ -12,7 +12,8 @@ class BillingConfig(AppConfig):
         from billing.payments import (  # noqa: F401  # register themselves
             checks,
             handlers,
-            handlers_saved,
+            handlers_disputes,
+            handlers_saved,  # registers the events of saved cards
             reconciling_payments,
         )
 

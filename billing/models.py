@@ -21,6 +21,7 @@ from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount,
 from billing.models_notices import Notice
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
 from billing.payments.models_benefits import BenefitLevelChange
+from billing.payments.models_disputes import Dispute, EarlyFraudWarning, ProviderWatch, RiskFlag
 from billing.payments.models_fx import FxFeed
 from billing.payments.models_reconciling import Difference, Reconciliation
 from billing.payments.models_risk import AttemptTrace, RiskAssessment, RiskRule
@@ -43,6 +44,8 @@ __all__ = [
     "CreditGrant",
     "CreditProposal",
     "Difference",
+    "Dispute",
+    "EarlyFraudWarning",
     "ExpiryNoticeRun",
     "FieldMultiplier",
     "FlowFactor",
@@ -63,6 +66,7 @@ __all__ = [
     "PriceDraft",
     "PriceTier",
     "PriceVersion",
+    "ProviderWatch",
     "QuarantinedUsage",
     "Reconciliation",
     "Redemption",
@@ -71,6 +75,7 @@ __all__ = [
     "RehearsedAccount",
     "RehearsedModel",
     "RiskAssessment",
+    "RiskFlag",
     "RiskRule",
     "RollupState",
     "SpendAlert",

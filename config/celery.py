@@ -37,6 +37,10 @@ app.conf.beat_schedule = {
     "payments: benefit levels to raise": {"task": "billing.payments.tasks.raise_levels", "schedule": 3600.0},
     "payments: events nobody finished": {"task": "billing.payments.tasks.sweep_events", "schedule": 15.0},
     "payments: orders without news": {"task": "billing.payments.tasks.sweep_top_ups", "schedule": 30.0},
+    "payments: disputes and fraud warnings without news": {
+        "task": "billing.payments.tasks_disputes.sweep_disputes",
+        "schedule": 600.0,
+    },
     "payments: days at the provider to compare": {
         "task": "billing.payments.tasks.sweep_reconciliations",
         "schedule": 600.0,

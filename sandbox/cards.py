@@ -134,6 +134,9 @@ CARDS = [
     TestCard("4000000000006975", "visa", _("Declined: used too often"), declined("card_velocity_exceeded")),
     TestCard("4100000000000019", "visa", _("Blocked: highest risk"), blocked()),
     TestCard("4000000000000259", "visa", _("Succeeds, then disputed as fraudulent"), later="dispute"),
+    TestCard("4000000000002685", "visa", _("Succeeds, then disputed as not received"), later="dispute_not_received"),
+    TestCard("4000000000001976", "visa", _("Succeeds, then the bank inquires"), later="inquiry"),
+    TestCard("4000000000005423", "visa", _("Succeeds, then an early fraud warning"), later="fraud_warning"),
     TestCard(
         "4000000000000341",
         "visa",

@@ -9,7 +9,7 @@ from sandbox import events, store, switches, tasks
 from sandbox.cards import Outcome, charge_outcome
 from sandbox.errors import Json
 from sandbox.models import StoredObject
-from sandbox.resources import balance_transactions, charges
+from sandbox.resources import balance_transactions, charges, early_fraud_warnings
 from sandbox.store import Moment
 
 
@@ -107,6 +107,7 @@ def _succeed(intent: StoredObject, charge: StoredObject, method: StoredObject, m
     )
     before = store.change(charge, balance_transaction=transaction)
     events.record("charge.updated", charge, moment, previous=before)
+    early_fraud_warnings.afterwards(charge, charge.private.get("later", ""), moment)
 
 
 def _fail(intent: StoredObject, charge: StoredObject, method: StoredObject, outcome: Outcome, moment: Moment) -> None:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from sandbox import api, views, views_control, views_setup
+from sandbox import api, views, views_control, views_disputes, views_setup
 
 app_name = "sandbox"
 urlpatterns = [
@@ -23,5 +23,7 @@ urlpatterns = [
     path("control/events/<str:event_id>", views_control.event_page, name="event"),
     path("control/events/<str:event_id>/send", views_control.send_again, name="send_again"),
     path("control/refund/<str:payment_intent>", views_control.refund_in_dashboard, name="refund_in_dashboard"),
+    path("control/disputes", views_disputes.act_api, name="disputes_api"),
+    path("control/disputes/<str:object_id>", views_disputes.act, name="dispute"),
     path("control/settle/<str:object_id>", views_control.settle, name="settle"),
 ]

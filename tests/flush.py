@@ -11,6 +11,7 @@ import billing.books.voucher_verify
 import billing.metering.rerating_verify
 import billing.metering.verify
 import billing.payments.verify  # registers its checks
+import billing.payments.verify_disputes
 from billing import seeds
 from billing.books import verify
 from billing.catalog import book

@@ -29,7 +29,17 @@ PLACES: Final[dict[str, Any]] = {
     System.EXPENSE_COMPENSATION: _("Compensation from us"),
     System.BREAKAGE: _("Expired credit"),
     System.CHARGEBACK: _("Disputed payment"),
+    System.FROZEN: _("Frozen while a payment is checked"),
     System.MANUAL: _("Credit given by staff"),
+}
+
+# What a bank asked back, by the order that it paid.
+DISPUTED: Final[dict[str, Any]] = {
+    Kind.DISPUTE_OPENED: _("The bank disputes the payment of order %(number)s"),
+    Kind.DISPUTE_WON: _("The bank's dispute ended in your favour: order %(number)s"),
+    Kind.DISPUTE_LOST: _("The bank took the payment of order %(number)s back"),
+    Kind.CREDIT_FROZEN: _("Frozen after a fraud warning about order %(number)s"),
+    Kind.CREDIT_RELEASED: _("Released again: credit of order %(number)s"),
 }
 
 
@@ -77,7 +87,8 @@ def _told(entry: JournalEntry, grant: CreditGrant | None) -> Told:
             )
         return Told(entry, text % {"calls": f"{calls:,}", "model": entry.meta.get("model", "")}, "")
     if order:
-        return Told(entry, _("Order %(number)s") % {"number": order[0]}, f"/billing/top-up/{order[0]}")
+        text = DISPUTED.get(entry.kind, _("Order %(number)s"))
+        return Told(entry, text % {"number": order[0]}, f"/billing/top-up/{order[0]}")
     if entry.meta.get("voucher"):
         return Told(entry, (grant and grant.note) or _("Voucher redeemed"), "/billing/vouchers")
     if grant is not None and grant.note and entry.kind != Kind.MANUAL_CREDIT:

@@ -36,6 +36,7 @@ class System:
     EXPENSE_COMPENSATION = "expense:compensation"
     BREAKAGE = "breakage"
     CHARGEBACK = "chargeback"
+    FROZEN = "frozen"
     MANUAL = "manual"
 
     ALL = (
@@ -47,6 +48,7 @@ class System:
         EXPENSE_COMPENSATION,
         BREAKAGE,
         CHARGEBACK,
+        FROZEN,
         MANUAL,
     )
 
@@ -231,6 +233,8 @@ class JournalEntry(models.Model):
         DISPUTE_OPENED = "dispute_opened", _("Dispute opened")
         DISPUTE_WON = "dispute_won", _("Dispute won")
         DISPUTE_LOST = "dispute_lost", _("Dispute lost")
+        CREDIT_FROZEN = "credit_frozen", _("Credit frozen")
+        CREDIT_RELEASED = "credit_released", _("Credit released")
         SUBSCRIPTION_PAID = "subscription_paid", _("Subscription paid")
         SUBSCRIPTION_REFUND = "subscription_refund", _("Subscription refund")
 

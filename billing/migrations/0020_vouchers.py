@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0001_initial'),
-        ("billing", "0017_risk"),
+        ("billing", "0019_disputes"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -23,7 +23,7 @@ from accounts.models import Account
 from billing import notices
 from billing.books import ledger
 from billing.books.models import Wallet
-from billing.payments import auto_rules, auto_state, risk, settling, topups
+from billing.payments import auto_rules, auto_state, flags, risk, settling, topups
 from billing.payments.auto_rules import Spent
 from billing.payments.models import TopUp
 from billing.payments.models_saved import AutoTopUp, AutoTopUpRun, PaymentMethod
@@ -69,7 +69,7 @@ def decide(account_id: UUID, *, now: datetime) -> TopUp | None:
             row.refresh_from_db()
         if not row.running or row.payment_method is None or wallet.net >= row.threshold_usd:
             return None
-        if Account.objects.get(pk=account_id).status != Account.Status.ACTIVE:
+        if Account.objects.get(pk=account_id).status != Account.Status.ACTIVE or flags.blocked(account_id):
             _look_later(row, now + SUSPENDED_WAIT)
             return None
         if stop := _obstacle(row, row.payment_method, now=now):

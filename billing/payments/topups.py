@@ -23,7 +23,7 @@ from accounts.models import Account, User
 from billing.books import ledger
 from billing.errors import AccountSuspended, IdempotencyConflict, InvalidRequest
 from billing.money import CNY, USD, parse_decimal, to_minor_units
-from billing.payments import fx, risk
+from billing.payments import flags, fx, risk
 from billing.payments.models import PaymentCustomer, TopUp
 from billing.payments.numbers import order_number
 from billing.payments.processor import (
@@ -130,6 +130,7 @@ def place(
         account = Account.objects.get(pk=account_id)
         if account.status != Account.Status.ACTIVE:
             raise AccountSuspended(_("This account is not active and cannot be topped up."))
+        flags.may_top_up(account_id)
         quote = fx.redeem(account_id, quote_id, now=now) if quote_id else fx.lock(account_id, now=now)
         currency = PAID_IN[method]
         due = fx.to_cny(amount, quote.rate) if currency == CNY else amount

@@ -8,6 +8,8 @@ def register() -> None:
         charges,
         checkout_sessions,
         customers,
+        disputes,
+        early_fraud_warnings,
         events,
         payment_intents,
         payment_methods,

@@ -5,10 +5,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-import billing.books.voucher_verify  # registers the checks of vouchers
-import billing.metering.rerating_verify  # registers the checks of corrections
-import billing.metering.verify  # registers the checks of metering
-import billing.payments.verify  # noqa: F401  # and those of payments
 from billing.books import verify
 
 
