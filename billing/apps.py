@@ -9,10 +9,10 @@ class BillingConfig(AppConfig):
         """Register what the account needs at its opening, and what every installation has."""
         from billing import seeds
         from billing.books import credits  # noqa: F401  # registers open_wallet
-        from billing.payments import (  # noqa: F401  # register themselves  # noqa: F401  # register a system check and the event handlers
+        from billing.payments import (  # noqa: F401  # register themselves
             checks,
             handlers,
-            handlers_saved,  # registers the events of saved cards
+            handlers_saved,
             reconciling_payments,
         )
 

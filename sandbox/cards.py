@@ -92,7 +92,6 @@ class TestCard:
     funding: str = "credit"
     later: str = ""  # what happens after the payment: refund_pending, refund_fails, dispute…
     challenge: bool = False  # the bank asks the holder to confirm: 3-D Secure
-    asks: bool = False  # its bank wants the owner to confirm when the card is kept
     kept: Outcome | None = None  # charges of the kept card, its owner away; none: as the card's own
 
     __test__ = False  # pytest: this is not a test class
@@ -103,7 +102,7 @@ class TestCard:
 
     def setup_outcome(self, *, confirmed: bool) -> Outcome:
         """What the bank says when the card is given to be kept; a charge may still be refused later."""
-        if self.asks and not confirmed:
+        if self.challenge and not confirmed:
             return NOT_CONFIRMED
         return SUCCESS if self.kept is not None else self.outcome
 
@@ -142,31 +141,32 @@ CARDS = [
         declined("generic_decline"),
         kept=declined("generic_decline"),
     ),
-    TestCard("4000002500003155", "visa", _("Asks once when it is kept; then succeeds"), asks=True, kept=SUCCESS),
+    TestCard(
+        "4000002500003155", "visa", _("3-D Secure; once when it is kept, then succeeds"), challenge=True, kept=SUCCESS
+    ),
+    TestCard(
+        "4000008260003178",
+        "visa",
+        _("3-D Secure; can be kept, charges have insufficient funds"),
+        declined("insufficient_funds"),
+        challenge=True,
+        kept=declined("insufficient_funds"),
+    ),
+    TestCard("4000000000007726", "visa", _("Succeeds; a refund is pending first"), later="refund_pending"),
     TestCard(
         "4000002760003184",
         "visa",
-        _("Asks at every payment, also when kept"),
-        asks=True,
+        _("3-D Secure, then succeeds"),
+        challenge=True,
         kept=declined("authentication_required"),
     ),
     TestCard(
         "4000000000003220",
         "visa",
-        _("3-D Secure at every payment, also when kept"),
-        asks=True,
+        _("3-D Secure, then succeeds"),
+        challenge=True,
         kept=declined("authentication_required"),
     ),
-    TestCard(
-        "4000008260003178",
-        "visa",
-        _("Can be kept; charges have insufficient funds"),
-        asks=True,
-        kept=declined("insufficient_funds"),
-    ),
-    TestCard("4000000000007726", "visa", _("Succeeds; a refund is pending first"), later="refund_pending"),
-    TestCard("4000002760003184", "visa", _("3-D Secure, then succeeds"), challenge=True),
-    TestCard("4000000000003220", "visa", _("3-D Secure, then succeeds"), challenge=True),
     TestCard("4000008400001629", "visa", _("3-D Secure, then declined"), declined("generic_decline"), challenge=True),
     TestCard("4000000000005126", "visa", _("Succeeds; a refund fails later"), later="refund_fails"),
 ]

@@ -22,5 +22,6 @@ urlpatterns = [
     path("control/clock", views_control.set_clock, name="set_clock"),
     path("control/events/<str:event_id>", views_control.event_page, name="event"),
     path("control/events/<str:event_id>/send", views_control.send_again, name="send_again"),
+    path("control/refund/<str:payment_intent>", views_control.refund_in_dashboard, name="refund_in_dashboard"),
     path("control/settle/<str:object_id>", views_control.settle, name="settle"),
 ]

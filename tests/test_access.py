@@ -25,6 +25,7 @@ from django.urls import NoReverseMatch, URLPattern, get_resolver, reverse
 from accounts import access, api_keys
 from accounts.models import Account, Membership, User
 from billing.books.models import JournalEntry
+from billing.metering import alerts
 from billing.payments import topups
 from billing.payments.models import TopUp
 from billing.payments.models_saved import CardSetup
@@ -51,6 +52,8 @@ PUBLIC: dict[str, str] = {
     "catalog:csv": "the price list as a table",
     "catalog:calculator": "a calculation with published prices",
     "catalog:slugs": "the models that the calculator knows",
+    "payments:benefits": "what topping up earns",
+    "payments:api-benefits": "what topping up earns",
     "payments:stripe-webhook": "proves itself by signature",
     "api-models": "the price list",
     "api-flow-rate": "the Flow rate is published",
@@ -74,6 +77,11 @@ PAGES: dict[str, dict[str, str | None]] = {
     "payments:card_add": {"POST": "pay"},
     "payments:card_default": {"POST": "pay"},
     "payments:card_remove": {"GET": "pay", "POST": "pay"},
+    # An alert on a key or a group, as this world's: who may pay or who may change keys, so every role.
+    "metering:alert_create": {"POST": None},
+    "metering:alert_change": {"POST": None},
+    "metering:alert_pause": {"POST": None},
+    "metering:alert_delete": {"POST": None},
     "metering:key_create": {"GET": "keys", "POST": "keys"},
     "metering:key_rotate": {"GET": "keys", "POST": "keys"},
     "metering:key_change": {"POST": "keys"},
@@ -199,7 +207,14 @@ def world(settings: Any) -> World:
     entry = JournalEntry.objects.filter(account=account).latest("seq")
     found = {"key_id": key.pk, "record_id": held.id, "entry_id": entry.pk, "number": order.number, "slug": "acme/chat"}
     found |= {"card_id": card.pk, "setup_id": setup.pk}
+    found["alert_id"] = alert_on(account, key).pk
     return World(account, owner, outsider, stranger, found)
+
+
+def alert_on(account: Account, key: Any) -> Any:
+    """An alert on a key, which every role may look after."""
+    asked = alerts.terms(account, kind="spend", threshold="5", period="day", key_id=key.pk)
+    return alerts.create(account, asked, actor=None, now=factories.NOON)
 
 
 def browser(user: User) -> Client:

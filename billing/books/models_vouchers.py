@@ -240,6 +240,7 @@ class Redemption(models.Model):
             ),
             models.Index(fields=["account", "at"], name="redemption_refused", condition=~models.Q(result="redeemed")),
             models.Index(fields=["client", "at"], name="redemption_client", condition=~models.Q(result="redeemed")),
+            models.Index(fields=["-id"], name="redemption_all_refused", condition=~models.Q(result="redeemed")),
             models.Index(fields=["campaign", "-id"], name="redemption_campaign"),
             models.Index(fields=["last_four"], name="redemption_last_four"),
         ]

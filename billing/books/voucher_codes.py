@@ -88,5 +88,5 @@ def read(typed: str) -> Code:
 
 
 def mask(last_four: str) -> str:
-    """`····-····-····-7K2Q`."""
-    return f"\u00b7\u00b7\u00b7\u00b7-\u00b7\u00b7\u00b7\u00b7-\u00b7\u00b7\u00b7\u00b7-{last_four}"
+    """`…-7K2Q`."""
+    return f"\u2026-{last_four}"

@@ -110,7 +110,7 @@ def caller(account_id: UUID, ip: str) -> Caller:
         else:
             network = str(address)
     except ValueError:
-        network = "unknown"
+        network = str(account_id)  # nothing is known of it, so it is not shared with anybody
     hashed = hmac.digest(settings.KEY_HASH_SECRET.encode(), f"client:{network}".encode(), hashlib.sha256)
     return Caller(account_id, hashed[:16])
 

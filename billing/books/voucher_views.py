@@ -27,7 +27,7 @@ from accounts.access import current_account, may, role_in
 from accounts.authentication import client_of
 from accounts.models import Account
 from billing.books import vouchers as operations
-from billing.books.models import CreditGrant
+from billing.books.models import CreditGrant, JournalEntry
 from billing.books.models_vouchers import Redemption
 from billing.errors import (
     BillingError,
@@ -69,6 +69,7 @@ class Shown:
     """One attempt, as the list tells it."""
 
     row: Redemption
+    entry_id: uuid.UUID | None
 
     @property
     def message(self) -> Any:
@@ -124,7 +125,7 @@ def vouchers(request: HttpRequest) -> HttpResponse:
             account.pk,
             form.cleaned_data["code"],
             user=request.user,  # type: ignore[arg-type]  # login_required
-            key=f"form:{form.cleaned_data['token']}",
+            key=operations.form_key(form.cleaned_data["token"], form.cleaned_data["code"]),
             ip=client_of(request),  # type: ignore[arg-type]  # reads META only
             now=now,
         )
@@ -137,7 +138,10 @@ def vouchers(request: HttpRequest) -> HttpResponse:
         return answer
     if row.at == now:
         told = _("%(amount)s was credited to %(account)s.")
-        messages.success(request, told % {"amount": ui.usd_text(row.amount), "account": account.name})
+        said = told % {"amount": ui.usd_text(row.amount), "account": account.name}
+        if row.grant and row.grant.expires_at:
+            said += " " + _("It expires on %(at)s.") % {"at": _moment(row.grant.expires_at)}
+        messages.success(request, said)
     else:
         told = _("%(account)s redeemed this voucher on %(at)s; nothing was credited again.")
         messages.info(request, told % {"account": account.name, "at": _moment(row.at)})
@@ -165,6 +169,8 @@ def _page(
     which = request.GET.get("show", "")
     which = which if which in dict(FILTERS) else ""
     shown = page(_rows(account, which), BY_ID, request.GET)
+    keys = [operations.entry_key(row) for row in shown.rows if row.grant_id]
+    entries = dict(JournalEntry.objects.filter(account=account, key__in=keys).values_list("key", "pk"))
     left = CreditGrant.objects.filter(account=account, remaining__gt=0, paid=False).burn_order()[:1].first()
     context = {
         "account": account,
@@ -175,7 +181,7 @@ def _page(
         "token": form["token"].value() or uuid.uuid4().hex,
         "filters": FILTERS,
         "which": which,
-        "rows": [Shown(row) for row in shown.rows],
+        "rows": [Shown(row, entries.get(operations.entry_key(row))) for row in shown.rows],
         "page": shown,
         "next_spent": left,
         "now": clock.now(),

@@ -174,7 +174,7 @@ def _credit(account_id: UUID, voucher: Voucher, now: datetime) -> CreditGrant:
         kind=campaign.kind,
         entry_kind=entry_kind,
         funded_by=funded_by,
-        key=f"voucher:{voucher.pk}:redeemed",
+        key=f"voucher:{voucher.pk}:redeemed",  # as `entry_key` says
         source=f"voucher:{campaign.pk}",
         priority=campaign.priority,
         expires_at=expiry_of(campaign, now),
@@ -182,6 +182,19 @@ def _credit(account_id: UUID, voucher: Voucher, now: datetime) -> CreditGrant:
         meta={"voucher": str(voucher.pk), "campaign": str(campaign.pk)},
         now=now,
     )
+
+
+def form_key(token: str, typed: str) -> str:
+    """The same page sent twice is one intent; sent again with another code it is another one."""
+    try:
+        return f"form:{token}:{voucher_codes.read(typed).digest.hex()[:16]}"
+    except VoucherMistyped:
+        return f"form:{token}"
+
+
+def entry_key(row: Redemption) -> str:
+    """The key of the entry by which a redemption was credited."""
+    return f"voucher:{row.voucher_id}:redeemed"
 
 
 def expiry_of(campaign: VoucherCampaign, now: datetime) -> datetime | None:

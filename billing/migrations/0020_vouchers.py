@@ -233,6 +233,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='redemption',
+            index=models.Index(condition=models.Q(('result', 'redeemed'), _negated=True), fields=['-id'], name='redemption_all_refused'),
+        ),
+        migrations.AddIndex(
+            model_name='redemption',
             index=models.Index(fields=['campaign', '-id'], name='redemption_campaign'),
         ),
         migrations.AddIndex(

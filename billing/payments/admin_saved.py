@@ -129,7 +129,7 @@ class AutoTopUpAdmin(BillingDesk):
     related = ("account", "payment_method", "consent", "changed_by", "stopped_order", "pending_order")
     moment = "changed_at"
     list_display = (
-        to("account", _("account")),
+        column(_("account"), lambda row: row.account.name, name="name"),
         column(_("state"), standing, name="state"),
         usd("threshold_usd", _("below")),
         usd("amount_usd", _("charge")),

@@ -18,16 +18,17 @@ log = logging.getLogger(__name__)
 
 Stop = AutoTopUp.Stop
 _ASKED: Final = frozenset({"authentication_required", "authentication_not_handled"})
+ENDED: Final = TopUp.SETTLED | {TopUp.Status.FAILED, TopUp.Status.EXPIRED}
 _STOP: Final = ("stopped_reason", "stopped_at", "stopped_order")
 
 
 def follow(order: TopUp, *, now: datetime) -> None:
     """After an outcome of an automatic order: the next one may come, or a failure stops it with one mail.
 
-    While the outcome is open, a person has to look at it, or a risk rule holds the payment, the order stays under way
-    and nothing else is charged.
+    While the outcome is open, or the payment is held or a person has to look at it, the order stays under way and
+    nothing else is charged.
     """
-    if order.status in TopUp.OPEN or order.status == TopUp.Status.PAID or order.in_review:
+    if order.status not in ENDED or order.in_review:
         return
     row = AutoTopUp.objects.select_related("payment_method").filter(pk=order.account_id, pending_order=order).first()
     if row is None:
@@ -38,6 +39,8 @@ def follow(order: TopUp, *, now: datetime) -> None:
         # The notice is this order's failure mail; there must not be another one.
         TopUp.objects.filter(pk=order.pk).update(failure_mailed_at=now)
         stop(row, _reason(order), order=order, now=now)
+    elif order.credited_at is None and order.status == TopUp.Status.REFUNDED:
+        stop(row, Stop.STAFF, now=now)  # a held payment that our staff did not accept
 
 
 def not_accepted(order: TopUp, *, now: datetime) -> None:

@@ -62,7 +62,11 @@ def decide(account_id: UUID, *, now: datetime) -> TopUp | None:
         if row is None:
             return None
         if row.pending_order is not None:
-            return row.pending_order if row.pending_order.status == Status.CREATED else None
+            order = row.pending_order
+            if order.status not in auto_state.ENDED or order.in_review:
+                return order if order.status == Status.CREATED else None
+            auto_state.follow(order, now=now)  # it ended by another door
+            row.refresh_from_db()
         if not row.running or row.payment_method is None or wallet.net >= row.threshold_usd:
             return None
         if Account.objects.get(pk=account_id).status != Account.Status.ACTIVE:
@@ -128,6 +132,7 @@ def _place(row: AutoTopUp, card: PaymentMethod, wallet: Wallet, amount: Decimal,
     )
     row.pending_order, row.last_run_at, row.capped_by, row.look_at = order, now, "", now + LEASE
     row.save(update_fields=["pending_order", "last_run_at", "capped_by", "look_at"])
+    auto_state.follow(order, now=now)  # our own rules may have refused it
     return order
 
 
@@ -229,7 +234,8 @@ _BELOW: Final = """
 _UNANSWERED: Final = """
   WITH found AS (
     SELECT a.account_id FROM billing_autotopup a JOIN billing_topup t ON t.id = a.pending_order_id
-    WHERE a.pending_order_id IS NOT NULL AND a.look_at <= %(now)s AND t.status = 'created'
+    WHERE a.pending_order_id IS NOT NULL AND a.look_at <= %(now)s
+      AND t.status NOT IN ('awaiting_payment', 'processing', 'paid') AND NOT t.in_review
     ORDER BY a.look_at LIMIT %(limit)s FOR NO KEY UPDATE OF a SKIP LOCKED)
   UPDATE billing_autotopup a SET look_at = %(lease)s FROM found WHERE a.account_id = found.account_id
   RETURNING a.account_id

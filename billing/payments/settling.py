@@ -21,7 +21,7 @@ from accounts.models import User
 from billing.books import credits
 from billing.books.models import JournalEntry, System
 from billing.errors import InvalidRequest, NotFound
-from billing.payments import auto_state, failures, risk, topups
+from billing.payments import auto_state, benefits, failures, risk, topups
 from billing.payments.models import PaymentAttempt, TopUp
 from billing.payments.processor import (
     PaymentProcessor,
@@ -199,7 +199,7 @@ def _keep_attempts(order: TopUp, state: PaymentState) -> None:
 
 def _take(order: TopUp, *, now: datetime) -> None:
     """The money has arrived: credit it, unless a person must look first or our own rules hold it."""
-    if order.in_review:
+    if order.in_review or order.refunded_minor:  # what goes back is not credited as well
         return
     if order.status != Status.PAID:
         order.move_to(Status.PAID, now=now)
@@ -235,6 +235,7 @@ def _credit(order: TopUp, *, now: datetime) -> None:
     order.credited_at = now
     order.checkout_url = ""
     order.move_to(Status.CREDITED, now=now)
+    benefits.credited(order, now=now)
 
 
 # --- Asking again ---------------------------------------------------------------------------------------------------

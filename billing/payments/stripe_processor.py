@@ -26,6 +26,7 @@ from billing.payments.processor import (
 )
 from billing.payments.stripe_books import Books
 from billing.payments.stripe_client import StripeClient, our_errors
+from billing.payments.stripe_refunds import Refunds
 from billing.payments.stripe_saved import SavedCards
 
 TOLERANCE_SECONDS: Final = 300
@@ -34,7 +35,7 @@ _REFUSED_INTENTS: Final = {"requires_payment_method", "canceled"}
 _LOCALES: Final = {"zh-hans": "zh", "en": "en"}
 
 
-class StripeProcessor(Books, SavedCards, StripeClient):
+class StripeProcessor(Books, Refunds, SavedCards, StripeClient):
     """`PaymentProcessor` over `stripe.StripeClient`."""
 
     def create_customer(self, *, account_id: str, email: str, idempotency_key: str) -> str:

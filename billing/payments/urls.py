@@ -1,9 +1,11 @@
 from django.urls import path
 
-from billing.payments import api, api_saved, views, views_saved
+from billing.payments import api, api_saved, benefit_views, views, views_saved
 
 app_name = "payments"
 urlpatterns = [
+    path("benefits", benefit_views.page, name="benefits"),
+    path("api/v1/benefits", benefit_views.Benefits.as_view(), name="api-benefits"),
     path("billing/top-up", views.top_up, name="top_up"),
     path("billing/top-up/<slug:number>", views.order, name="order"),
     path("billing/top-up/<slug:number>/status", views.status, name="status"),

@@ -144,7 +144,7 @@ def test_the_list_is_a_table_too_and_pages_without_counting():
 
     assert "Older" in text_of(first)
     assert len(rows) == 53
-    assert "·-" in rows[1]
+    assert "…-" in rows[1]
 
 
 # --- The API
