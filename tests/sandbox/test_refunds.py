@@ -204,3 +204,20 @@ def test_metadata_of_a_refund_can_be_changed(sandbox):
     made = refund(sandbox, paid(sandbox), metadata={"a": "1"})
     changed = sandbox.client.v1.refunds.update(made.id, {"metadata": {"b": "2"}})
     assert changed.metadata.to_dict() == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "failed", "canceled"])
+def test_a_refund_that_waits_for_the_customer_ends_as_asked(sandbox, outcome):
+    sandbox.switch(refunds="requires_action")
+    made = refund(sandbox, paid(sandbox), amount=1900)
+    assert made.status == "requires_action"
+    sandbox.settle(made.id, outcome)
+    assert sandbox.client.v1.refunds.retrieve(made.id).status == outcome
+
+
+def test_a_refund_in_the_dashboard_has_no_request_and_no_marks(sandbox):
+    intent = paid(sandbox)
+    made = sandbox.refund_in_dashboard(intent, 500)
+    assert (made["amount"], made["metadata"]) == (500, {})
+    assert {event["request"]["id"] for event in sandbox.events("refund.created")} == {None}
+    assert charge_of(sandbox, intent).amount_refunded == 500
