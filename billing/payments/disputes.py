@@ -16,10 +16,14 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Sum
+from django.utils.translation import gettext_lazy as _
 
+from accounts import audit
+from accounts.models import User
 from billing import notices
 from billing.books import credits, ledger
 from billing.books.models import CreditGrant, JournalEntry, LedgerAccount, System, Wallet
+from billing.errors import InvalidRequest
 from billing.money import LEDGER_QUANTUM, Money, from_minor_units
 from billing.payments import flags, fraud_warnings, settling, topups
 from billing.payments.models import TopUp
@@ -312,6 +316,24 @@ def _count(order: TopUp, *, now: datetime) -> None:
     if status != order.status and order.grant_id and status in TopUp.NEXT[order.status]:
         order.move_to(status, now=now)
     order.save(update_fields=["disputed_minor", "status", "status_at"])
+
+
+def check_by_hand(dispute_id: UUID, *, actor: User, reason: str, processor: PaymentProcessor, now: datetime) -> Dispute:
+    """Staff ask the provider now, with the reason in the audit (I12). The answer decides, not the person."""
+    if not reason.strip():
+        raise InvalidRequest(_("Say why: the reason is kept in the audit."), field="reason")
+    row = Dispute.objects.get(pk=dispute_id)
+    after = fetch(row.provider_id, processor=processor, now=now) or row
+    audit.record(
+        actor=actor,
+        action="dispute_check",
+        subject=row,
+        now=now,
+        reason=reason.strip(),
+        before={"state": str(row.state)},
+        after={"state": str(after.state)},
+    )
+    return after
 
 
 def claim_due(*, now: datetime, limit: int = 100) -> list[str]:
