@@ -230,7 +230,7 @@ def _freeze(row: Dispute, order: TopUp, *, now: datetime) -> None:
 def _give_back(row: Dispute, order: TopUp, *, now: datetime) -> None:
     """The same sum back: it pays what is owed now, fills this payment's grant, and is new credit beyond that."""
     row.ended_at = now
-    amount = row.from_frozen + row.from_grant + row.from_overdraft
+    amount = row.taken
     if amount <= 0:
         return
     wallet = Wallet.objects.get(pk=order.account_id)
@@ -270,7 +270,7 @@ def _give_back(row: Dispute, order: TopUp, *, now: datetime) -> None:
 def _lose(row: Dispute, order: TopUp, *, now: datetime) -> None:
     """Final: the money has left our balance at the provider, and the customer's credit stays down."""
     row.ended_at = now
-    amount = row.from_frozen + row.from_grant + row.from_overdraft
+    amount = row.taken
     if amount <= 0:
         return
     ledger.post(
@@ -293,7 +293,7 @@ def _tell(row: Dispute, order: TopUp, kind: str, *, now: datetime) -> None:
         context={
             "order": order.number,
             "paid": f"{from_minor_units(row.amount_minor, order.currency):.2f} {order.currency}",
-            "amount_usd": str(row.from_frozen + row.from_grant + row.from_overdraft),
+            "amount_usd": str(row.taken),
         },
         now=now,
     )
