@@ -23,6 +23,7 @@ from billing.metering.models import Authorization, RollupState, UsageRecord, Usa
 from billing.metering.models_quarantine import QuarantinedUsage
 from billing.metering.models_rerating import Correction
 from billing.payments.models import PaymentEvent, TopUp
+from billing.payments.models_disputes import Dispute, EarlyFraudWarning
 from config import clock
 from config.admin_cells import list_url
 from config.admin_finding import first_id
@@ -71,7 +72,7 @@ class Board:
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What unfold asks for before it renders the index."""
-    numbers: Any = cache.get_or_set("admin-dashboard-3", lambda: measure(clock.now()), KEPT_SECONDS)
+    numbers: Any = cache.get_or_set("admin-dashboard-4", lambda: measure(clock.now()), KEPT_SECONDS)
     return {**context, "title": _("Dashboard"), "board": board(numbers, request.user.has_perm)}
 
 
@@ -120,6 +121,8 @@ _WAITING: Final = """
          (SELECT sum(amount) FROM billing_creditproposal WHERE state = 'proposed'),
          (SELECT count(*) FROM billing_quarantinedusage WHERE state = 'waiting'),
          (SELECT count(DISTINCT account_id) FROM billing_quarantinedusage WHERE state = 'waiting'),
+         (SELECT count(*) FROM billing_dispute WHERE state IN ('inquiry', 'open')),
+         (SELECT count(*) FROM billing_earlyfraudwarning WHERE state = 'frozen'),
          (SELECT count(*) FROM billing_pricedraft WHERE state = 'proposed'),
          (SELECT count(*) FROM billing_correction WHERE state IN ('proposed', 'reversal_asked'))"""
 
@@ -128,10 +131,11 @@ def _waiting() -> dict[str, Any]:
     """What waits for a person, in one look: each of these is small, and an index knows it."""
     with connection.cursor() as cursor:
         cursor.execute(_WAITING)
-        proposals, amount, calls, accounts, drafts, corrections = cursor.fetchone()
+        proposals, amount, calls, accounts, disputes, warnings, drafts, corrections = cursor.fetchone()
     return {
         "proposals": {"number": proposals, "sum": amount},
         "quarantined": {"calls": calls, "accounts": accounts},
+        "banks": {"disputes": disputes, "warnings": warnings},
         "prices": {"drafts": drafts, "corrections": corrections},
     }
 
@@ -203,6 +207,13 @@ def board(numbers: dict[str, Any], may: Callable[[str], bool]) -> Board:
         found.stats.append(_proposals(numbers["proposals"]))
     if may("billing.view_quarantinedusage") and numbers["quarantined"]["calls"]:
         found.stats.append(_quarantined(numbers["quarantined"]))
+    for name, title, note, model, filters in (
+        ("disputes", _("Disputes"), _("wait for the bank or for evidence"), Dispute, {"state__exact": "open"}),
+        ("warnings", _("Fraud warnings"), _("with frozen credit"), EarlyFraudWarning, {"state__exact": "frozen"}),
+    ):
+        number = numbers["banks"][name]
+        if number and may(f"billing.view_{model._meta.model_name}"):
+            found.stats.append(Stat(title, ui.count(number), note, list_url(model, **filters), True))
     for name, title, model in (
         ("drafts", _("Price drafts"), PriceDraft),
         ("corrections", _("Price corrections"), Correction),

@@ -163,11 +163,14 @@ class TopUpAdmin(BillingDesk):
 
     def panels(self, request: HttpRequest, obj: TopUp) -> list[Panel]:
         """Tries to pay, what the provider told of them, and what staff did."""
+        from billing.payments.admin_disputes import order_panels  # that desk uses this one's parts
+
         objects = [one for one in (obj.payment_intent_id, obj.checkout_session_id) if one]
         events = PaymentEvent.objects.filter(object_id__in=objects).order_by("-received_at")[:20] if objects else []
         return [
             attempts_panel(obj),
             *risk_panel(obj),
+            *order_panels(obj),
             Panel(
                 _("Events of the provider"),
                 (_("received"), _("type"), _("state"), _("tries"), _("last error")),

@@ -16,10 +16,14 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Sum
+from django.utils.translation import gettext_lazy as _
 
+from accounts import audit
+from accounts.models import User
 from billing import notices
 from billing.books import credits, ledger
 from billing.books.models import CreditGrant, JournalEntry, LedgerAccount, System, Wallet
+from billing.errors import InvalidRequest
 from billing.money import LEDGER_QUANTUM, Money, from_minor_units
 from billing.payments import flags, fraud_warnings, settling, topups
 from billing.payments.models import TopUp
@@ -226,7 +230,7 @@ def _freeze(row: Dispute, order: TopUp, *, now: datetime) -> None:
 def _give_back(row: Dispute, order: TopUp, *, now: datetime) -> None:
     """The same sum back: it pays what is owed now, fills this payment's grant, and is new credit beyond that."""
     row.ended_at = now
-    amount = row.from_frozen + row.from_grant + row.from_overdraft
+    amount = row.taken
     if amount <= 0:
         return
     wallet = Wallet.objects.get(pk=order.account_id)
@@ -266,7 +270,7 @@ def _give_back(row: Dispute, order: TopUp, *, now: datetime) -> None:
 def _lose(row: Dispute, order: TopUp, *, now: datetime) -> None:
     """Final: the money has left our balance at the provider, and the customer's credit stays down."""
     row.ended_at = now
-    amount = row.from_frozen + row.from_grant + row.from_overdraft
+    amount = row.taken
     if amount <= 0:
         return
     ledger.post(
@@ -289,7 +293,7 @@ def _tell(row: Dispute, order: TopUp, kind: str, *, now: datetime) -> None:
         context={
             "order": order.number,
             "paid": f"{from_minor_units(row.amount_minor, order.currency):.2f} {order.currency}",
-            "amount_usd": str(row.from_frozen + row.from_grant + row.from_overdraft),
+            "amount_usd": str(row.taken),
         },
         now=now,
     )
@@ -312,6 +316,24 @@ def _count(order: TopUp, *, now: datetime) -> None:
     if status != order.status and order.grant_id and status in TopUp.NEXT[order.status]:
         order.move_to(status, now=now)
     order.save(update_fields=["disputed_minor", "status", "status_at"])
+
+
+def check_by_hand(dispute_id: UUID, *, actor: User, reason: str, processor: PaymentProcessor, now: datetime) -> Dispute:
+    """Staff ask the provider now, with the reason in the audit (I12). The answer decides, not the person."""
+    if not reason.strip():
+        raise InvalidRequest(_("Say why: the reason is kept in the audit."), field="reason")
+    row = Dispute.objects.get(pk=dispute_id)
+    after = fetch(row.provider_id, processor=processor, now=now) or row
+    audit.record(
+        actor=actor,
+        action="dispute_check",
+        subject=row,
+        now=now,
+        reason=reason.strip(),
+        before={"state": str(row.state)},
+        after={"state": str(after.state)},
+    )
+    return after
 
 
 def claim_due(*, now: datetime, limit: int = 100) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import ClassVar
 
 from django.db import models
@@ -92,9 +93,14 @@ class Dispute(models.Model):
         return self.provider_id
 
     @property
-    def frozen(self) -> object:
-        """USD taken from the customer while the dispute was opened."""
-        return self.from_frozen + self.from_grant + self.from_overdraft
+    def from_credit(self) -> Decimal:
+        """USD that was unspent when the dispute was opened."""
+        return self.from_frozen + self.from_grant
+
+    @property
+    def taken(self) -> Decimal:
+        """USD taken from the customer when the dispute was opened."""
+        return self.from_credit + self.from_overdraft
 
     def move_to(self, state: str) -> None:
         """Change the state in memory if the table allows it."""
@@ -160,7 +166,7 @@ class EarlyFraudWarning(models.Model):
         return self.provider_id
 
     @property
-    def held(self) -> object:
+    def held(self) -> Decimal:
         """USD that is frozen now."""
         return self.frozen_usd - self.used_usd - self.released_usd
 

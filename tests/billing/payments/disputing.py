@@ -75,15 +75,15 @@ def warning(order: TopUp, name: str = "issfr_1") -> WarningState:
 
 
 def spend(order: TopUp, usd: str, *, key: str = "spent") -> None:
-    """Credit of this order goes to calls; beyond it, into overdraft."""
+    """Credit of this order is spent; beyond it, overdraft."""
     amount = Decimal(usd)
     wallet = Wallet.objects.get(pk=order.account_id)
     left = CreditGrant.objects.get(pk=order.grant_id).remaining
     parts = [(order.grant_id, min(left, amount)), (wallet.overdraft_ledger_id, amount - min(left, amount))]
     ledger.post(
-        JournalEntry.Kind.USAGE,
+        JournalEntry.Kind.SUBSCRIPTION_PAID,
         *(ledger.debit(place, Money(part)) for place, part in parts if part),
-        ledger.credit(System.REVENUE_USAGE, Money(amount)),
+        ledger.credit(System.REVENUE_SUBSCRIPTION, Money(amount)),
         account_id=order.account_id,
         key=key,
         now=NOON,
