@@ -31,8 +31,15 @@ for model in (Group, EmailAddress, Authenticator, UserSession):
 
 
 class LevelForm(ReasonForm):
-    """What a level gives."""
+    """What a level takes and gives."""
 
+    threshold_usd = forms.DecimalField(
+        label=_("From top-ups of (USD)"),
+        min_value=0,
+        max_digits=12,
+        decimal_places=2,
+        help_text=_("Net of refunds and disputes. Lowering it raises accounts; raising it takes nothing from anybody."),
+    )
     discount = forms.DecimalField(
         label=_("Discount factor"), max_digits=6, decimal_places=4, help_text=_("0.95 means 95 % is paid (C20).")
     )
@@ -40,7 +47,12 @@ class LevelForm(ReasonForm):
     tpm = forms.IntegerField(label=_("Tokens per minute"), min_value=1, max_value=10**15)
 
     def __init__(self, *arguments: Any, obj: BenefitLevel, **options: Any) -> None:
-        initial = {"discount": obj.discount, "rpm": obj.rpm, "tpm": obj.tpm}
+        initial = {
+            "threshold_usd": f"{obj.threshold_usd:.2f}",
+            "discount": obj.discount,
+            "rpm": obj.rpm,
+            "tpm": obj.tpm,
+        }
         super().__init__(*arguments, obj=obj, initial=initial, **options)
 
 
@@ -82,6 +94,7 @@ class BenefitLevelAdmin(ReadOnlyAdmin):
         """Another discount and other rates."""
         changed = levels.change(
             obj.pk,
+            threshold_usd=data["threshold_usd"],
             discount=data["discount"],
             rpm=data["rpm"],
             tpm=data["tpm"],

@@ -21,9 +21,12 @@ READ: Final = (
     *("billing.vouchercampaign", "billing.voucherbatch", "billing.voucher", "billing.redemption"),
     *("billing.pricedraft", "billing.rehearsal", "billing.correction", "billing.quarantinedusage"),
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
+    *("billing.autotopup", "billing.paymentmethod"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
     *("billing.notice", "billing.reconciliation", "billing.difference"),
     *("billing.fxfeed", "billing.riskassessment", "billing.riskrule"),
+    "refunds.refund",
+    *("billing.benefitlevelchange", "billing.spendalert"),
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).
@@ -47,13 +50,19 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.replay_paymentevent": ("paymentevent", "Can put a payment event back into the inbox"),
     "billing.run_reconciliation": ("reconciliation", "Can compare a day with the provider again"),
     "billing.decide_difference": ("difference", "Can take and accept differences with the provider"),
+    "billing.stop_autotopup": ("autotopup", "Can stop an account's auto top-up"),
+    "billing.set_benefitlevel": ("benefitlevelchange", "Can set an account's benefit level by agreement"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
     "billing.decide_riskassessment": ("riskassessment", "Can release and refuse payments on hold"),
     "billing.change_riskrule": ("riskrule", "Can change the thresholds of a risk rule"),
+    "refunds.decide_refund": ("refund", "Can approve and reject refunds"),
+    "refunds.cancel_refund": ("refund", "Can cancel a refund for the customer"),
+    "refunds.settle_refund": ("refund", "Can ask the payment provider about a refund now"),
 }
 _OPERATIONS: Final = (
     "accounts.suspend_account",
     "accounts.disable_apikey",
+    "billing.stop_autotopup",
     "accounts.issue_gatewaytoken",
     "accounts.revoke_gatewaytoken",
     "accounts.change_terms_benefitlevel",
@@ -78,11 +87,16 @@ _FINANCE: Final = (
     "billing.replay_paymentevent",
     "billing.run_reconciliation",
     "billing.decide_difference",
+    "billing.set_benefitlevel",
     "billing.settle_topup",
     "billing.decide_riskassessment",
+    "billing.stop_autotopup",
+    "refunds.decide_refund",
+    "refunds.cancel_refund",
+    "refunds.settle_refund",
 )
 MAY: Final[dict[str, frozenset[str]]] = {
-    "support": frozenset(),
+    "support": frozenset({"refunds.cancel_refund"}),
     "operations": frozenset(_OPERATIONS),
     "finance": frozenset(_FINANCE),
     "admin": frozenset(ACTIONS),

@@ -9,6 +9,11 @@ class BillingConfig(AppConfig):
         """Register what the account needs at its opening, and what every installation has."""
         from billing import seeds
         from billing.books import credits  # noqa: F401  # registers open_wallet
-        from billing.payments import checks, handlers, reconciling_payments  # noqa: F401  # register themselves
+        from billing.payments import (  # noqa: F401  # register themselves
+            checks,
+            handlers,
+            handlers_saved,
+            reconciling_payments,
+        )
 
         post_migrate.connect(seeds.plant, sender=self, dispatch_uid="billing.seeds")

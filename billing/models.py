@@ -14,21 +14,30 @@ from billing.catalog.models import (
 from billing.catalog.models_drafts import PriceDraft
 from billing.catalog.models_flows import FlowFactor, FlowRate
 from billing.metering.models import Authorization, RollupState, UsageRecord, UsageRollup
+from billing.metering.models_alerts import AlertFiring, SpendAlert
 from billing.metering.models_quarantine import QuarantinedUsage
 from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, RehearsedAccount, RehearsedModel
 from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount, Correction
 from billing.models_notices import Notice
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
+from billing.payments.models_benefits import BenefitLevelChange
 from billing.payments.models_fx import FxFeed
 from billing.payments.models_reconciling import Difference, Reconciliation
 from billing.payments.models_risk import AttemptTrace, RiskAssessment, RiskRule
+from billing.payments.models_saved import AutoTopUp, AutoTopUpRun, CardSetup, Consent, PaymentMethod
 
 __all__ = [
+    "AlertFiring",
     "AttemptTrace",
     "Authorization",
+    "AutoTopUp",
+    "AutoTopUpRun",
+    "BenefitLevelChange",
+    "CardSetup",
     "CatalogState",
     "Channel",
     "ChargeAdjustment",
+    "Consent",
     "CorrectedAccount",
     "Correction",
     "CreditGrant",
@@ -48,6 +57,7 @@ __all__ = [
     "PaymentAttempt",
     "PaymentCustomer",
     "PaymentEvent",
+    "PaymentMethod",
     "Posting",
     "PriceComponent",
     "PriceDraft",
@@ -63,6 +73,7 @@ __all__ = [
     "RiskAssessment",
     "RiskRule",
     "RollupState",
+    "SpendAlert",
     "TopUp",
     "UsageRecord",
     "UsageRollup",

@@ -42,6 +42,9 @@ GROUPS: Final = (
         gettext_lazy("Payments"),
         (
             ("billing.topup", gettext_lazy("Top-ups"), "add_card"),
+            ("billing.autotopup", gettext_lazy("Auto top-ups"), "autorenew"),
+            ("billing.paymentmethod", gettext_lazy("Saved cards"), "wallet"),
+            ("refunds.refund", gettext_lazy("Refunds"), "undo"),
             ("billing.paymentattempt", gettext_lazy("Payment attempts"), "credit_card"),
             ("billing.paymentevent", gettext_lazy("Payment events"), "webhook"),
             ("billing.riskassessment", gettext_lazy("Risk checks"), "gpp_maybe"),
@@ -51,6 +54,7 @@ GROUPS: Final = (
             ("billing.difference", gettext_lazy("Differences"), "difference"),
             ("billing.fxfeed", gettext_lazy("Exchange rate feed"), "rss_feed"),
             ("billing.notice", gettext_lazy("Notices"), "mail"),
+            ("billing.benefitlevelchange", gettext_lazy("Benefit level history"), "trending_up"),
         ),
     ),
     (
@@ -71,6 +75,7 @@ GROUPS: Final = (
             ("billing.authorization", gettext_lazy("Authorizations"), "hourglass_top"),
             ("billing.quarantinedusage", gettext_lazy("Quarantined calls"), "rule"),
             ("gateway.decisionreceipt", gettext_lazy("Refusals"), "block"),
+            ("billing.spendalert", gettext_lazy("Spend alerts"), "notifications"),
             ("billing.usagerollup", gettext_lazy("Usage by day"), "calendar_month"),
             ("accounts.gatewaytoken", gettext_lazy("Gateway tokens"), "token"),
         ),

@@ -335,6 +335,8 @@ STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRET", default=["whsec_sandb
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default=f"{PUBLIC_URL}/sandbox" if SANDBOX_ENABLED else "")
 STRIPE_LIVEMODE = STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))
 SANDBOX_WEBHOOK_URL = env.str("SANDBOX_WEBHOOK_URL", default=f"{PUBLIC_URL}/webhooks/stripe")
+# A benefit level once reached is kept when money goes back, unless this says otherwise (C19, J12).
+BENEFIT_DOWNGRADE_ON_REVERSAL = env.bool("BENEFIT_DOWNGRADE_ON_REVERSAL", default=False)
 TOPUP_MIN_USD = Decimal(env.str("TOPUP_MIN_USD", default="5"))
 TOPUP_MAX_USD = Decimal(env.str("TOPUP_MAX_USD", default="10000"))
 FX_FIXED_USD_CNY = Decimal(env.str("FX_FIXED_USD_CNY", default="7.3"))
@@ -368,6 +370,9 @@ LANE_BATCH_SECONDS = env.float("LANE_BATCH_MS", default=2.0) / 1000
 LANE_WORKERS = env.int("LANE_WORKERS", default=2)
 LANE_BODY_LIMIT = env.int("LANE_BODY_LIMIT", default=2_000_000)
 SECOND_PERSON_ABOVE_USD = Decimal(env.str("SECOND_PERSON_ABOVE_USD", default="500"))
+REFUND_FEE_RATE = Decimal(env.str("REFUND_FEE_RATE", default="0.05"))
+if not 0 <= REFUND_FEE_RATE < 1:
+    raise ImproperlyConfigured("REFUND_FEE_RATE is a share of what is refunded, from 0 to less than 1: 0.05 is 5 %.")
 
 # --- Vouchers and credit that expires -----------------------------------------------------------------------------
 VOUCHER_WRONG_PER_ACCOUNT = env.int("VOUCHER_WRONG_PER_ACCOUNT", default=10)

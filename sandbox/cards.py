@@ -29,6 +29,7 @@ class Outcome:
 
 _DECLINED = gettext_noop("Your card was declined.")
 MESSAGES = {
+    "authentication_required": gettext_noop("Your card was declined. This transaction requires authentication."),
     "card_not_supported": gettext_noop("Your card does not support this type of purchase."),
     "card_velocity_exceeded": gettext_noop(
         "Your card was declined for making repeated attempts too frequently or exceeding its amount limit."
@@ -44,7 +45,7 @@ MESSAGES = {
         "Your card was declined. Your request was in test mode, but used a non test card."
     ),
 }
-_OWN_CODE = {"expired_card", "incorrect_cvc", "incorrect_number", "processing_error"}
+_OWN_CODE = {"authentication_required", "expired_card", "incorrect_cvc", "incorrect_number", "processing_error"}
 # fmt: off
 DECLINE_CODES = (
     "approve_with_id", "authentication_required", "call_issuer", "card_not_supported", "card_velocity_exceeded",
@@ -91,6 +92,7 @@ class TestCard:
     funding: str = "credit"
     later: str = ""  # what happens after the payment: refund_pending, refund_fails, dispute…
     challenge: bool = False  # the bank asks the holder to confirm: 3-D Secure
+    kept: Outcome | None = None  # charges of the kept card, its owner away; none: as the card's own
 
     __test__ = False  # pytest: this is not a test class
 
@@ -98,7 +100,23 @@ class TestCard:
     def spaced(self) -> str:
         return " ".join(self.number[at : at + 4] for at in range(0, len(self.number), 4))
 
+    def setup_outcome(self, *, confirmed: bool) -> Outcome:
+        """What the bank says when the card is given to be kept; a charge may still be refused later."""
+        if self.challenge and not confirmed:
+            return NOT_CONFIRMED
+        return SUCCESS if self.kept is not None else self.outcome
 
+    def off_session_outcome(self) -> Outcome:
+        """What becomes of a charge of the kept card, its owner away."""
+        return self.outcome if self.kept is None else self.kept
+
+
+NOT_CONFIRMED = Outcome(
+    code="setup_intent_authentication_failure",
+    message=gettext_noop(
+        "We are unable to authenticate your payment method. Please choose a different payment method and try again."
+    ),
+)
 CARDS = [
     TestCard("4242424242424242", "visa", _("Succeeds")),
     TestCard("5555555555554444", "mastercard", _("Succeeds")),
@@ -116,9 +134,39 @@ CARDS = [
     TestCard("4000000000006975", "visa", _("Declined: used too often"), declined("card_velocity_exceeded")),
     TestCard("4100000000000019", "visa", _("Blocked: highest risk"), blocked()),
     TestCard("4000000000000259", "visa", _("Succeeds, then disputed as fraudulent"), later="dispute"),
+    TestCard(
+        "4000000000000341",
+        "visa",
+        _("Can be kept; every charge is declined"),
+        declined("generic_decline"),
+        kept=declined("generic_decline"),
+    ),
+    TestCard(
+        "4000002500003155", "visa", _("3-D Secure; once when it is kept, then succeeds"), challenge=True, kept=SUCCESS
+    ),
+    TestCard(
+        "4000008260003178",
+        "visa",
+        _("3-D Secure; can be kept, charges have insufficient funds"),
+        declined("insufficient_funds"),
+        challenge=True,
+        kept=declined("insufficient_funds"),
+    ),
     TestCard("4000000000007726", "visa", _("Succeeds; a refund is pending first"), later="refund_pending"),
-    TestCard("4000002760003184", "visa", _("3-D Secure, then succeeds"), challenge=True),
-    TestCard("4000000000003220", "visa", _("3-D Secure, then succeeds"), challenge=True),
+    TestCard(
+        "4000002760003184",
+        "visa",
+        _("3-D Secure, then succeeds"),
+        challenge=True,
+        kept=declined("authentication_required"),
+    ),
+    TestCard(
+        "4000000000003220",
+        "visa",
+        _("3-D Secure, then succeeds"),
+        challenge=True,
+        kept=declined("authentication_required"),
+    ),
     TestCard("4000008400001629", "visa", _("3-D Secure, then declined"), declined("generic_decline"), challenge=True),
     TestCard("4000000000005126", "visa", _("Succeeds; a refund fails later"), later="refund_fails"),
 ]

@@ -24,6 +24,7 @@ PREFIX = {
     "product": "prod_",
     "refund": "re_",
     "request": "req_",
+    "setup_intent": "seti_",
 }
 LABEL = {"payment_method": "PaymentMethod"}
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase

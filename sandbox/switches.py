@@ -7,7 +7,7 @@ duplicates       how often a duplicated event is sent
 delay_seconds    how late a delayed event is
 reorder_seconds  within how long reordered events are shuffled
 settle_seconds   how long asynchronous payments and refunds take
-refunds          "succeed", "pending" (until settled by hand) or "fail"
+refunds          "succeed", "pending" or "requires_action" (until settled by hand), or "fail"
 wallets          what an approval in Alipay or WeChat Pay comes to: "at_once", "delayed" or "away" (not available)
 three_d_secure   "card" (the test card says whether the bank asks for it), "always" or "never"
 """
@@ -23,7 +23,7 @@ from django.db.models import F
 from sandbox.models import Fault, Switches
 
 DISTURBANCES = ("lost", "duplicate", "delayed", "reordered")
-REFUNDS = ("succeed", "pending", "fail")
+REFUNDS = ("succeed", "pending", "requires_action", "fail")
 WALLETS = ("at_once", "delayed", "away")
 THREE_D_SECURE = ("card", "always", "never")
 _LIMITS = {

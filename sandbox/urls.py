@@ -1,6 +1,6 @@
 from django.urls import path
 
-from sandbox import api, views, views_control
+from sandbox import api, views, views_control, views_setup
 
 app_name = "sandbox"
 urlpatterns = [
@@ -12,6 +12,7 @@ urlpatterns = [
     path("checkout/<str:session_id>/alipay", views.alipay, name="alipay"),
     path("checkout/<str:session_id>/wechat-pay", views.wechat_pay, name="wechat_pay"),
     path("checkout/<str:session_id>/qr.svg", views.qr_picture, name="qr_picture"),
+    path("checkout/<str:session_id>/setup", views_setup.save_card, name="save_card"),
     path("checkout/<str:session_id>/expire", views.expire, name="expire"),
     path("control", views_control.control_page, name="control"),
     path("control/switches", views_control.switches_api, name="switches_api"),
@@ -21,5 +22,6 @@ urlpatterns = [
     path("control/clock", views_control.set_clock, name="set_clock"),
     path("control/events/<str:event_id>", views_control.event_page, name="event"),
     path("control/events/<str:event_id>/send", views_control.send_again, name="send_again"),
+    path("control/refund/<str:payment_intent>", views_control.refund_in_dashboard, name="refund_in_dashboard"),
     path("control/settle/<str:object_id>", views_control.settle, name="settle"),
 ]

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from config import clock
-from sandbox import cards, checkout, qr, store, switches
+from sandbox import cards, checkout, qr, setup_page, store, switches
 from sandbox.forms import CardForm
 from sandbox.models import StoredObject
 from sandbox.store import Moment
@@ -61,7 +61,7 @@ def _returns(session: StoredObject) -> list[SplitResult]:
 @require_GET
 @_page
 def checkout_page(request: HttpRequest, session: StoredObject) -> HttpResponse:
-    return _render(request, session)
+    return setup_page.shown(request, session) if session.data["mode"] == "setup" else _render(request, session)
 
 
 @require_POST

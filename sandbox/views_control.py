@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from config import clock
-from sandbox import checkout, delivery, store, switches, tasks
+from sandbox import checkout, dashboard, delivery, store, switches, tasks
 from sandbox.cards import SUCCESS
 from sandbox.errors import ApiError
 from sandbox.models import Delivery, Event, Fault, RequestLog, StoredObject
@@ -38,11 +38,17 @@ def control_page(request: HttpRequest) -> HttpResponse:
             ("delayed", _("Delayed")),
             ("reordered", _("Out of order")),
         ],
-        "refund_choices": [("succeed", _("Succeed")), ("pending", _("Stay pending")), ("fail", _("Fail"))],
+        "refund_choices": [
+            ("succeed", _("Succeed")),
+            ("pending", _("Stay pending")),
+            ("requires_action", _("Wait for the customer")),
+            ("fail", _("Fail")),
+        ],
         "wallet_choices": [("at_once", _("At once")), ("delayed", _("After a while")), ("away", _("Not available"))],
         "challenge_choices": [("card", _("As the test card says")), ("always", _("Always")), ("never", _("Never"))],
         "sessions": [_row(row) for row in _latest("checkout.session")],
         "refunds": [_row(row) for row in _latest("refund")],
+        "refundable": [_row(row) for row in dashboard.refundable()],
         "unsettled": [
             _row(row)
             for row in StoredObject.objects.filter(kind="payment_intent", data__status="processing").order_by("-pk")[
@@ -141,6 +147,24 @@ def settle(request: HttpRequest, object_id: str) -> HttpResponse:
         if refusal.status == 404:
             raise Http404(str(refusal)) from refusal
         messages.error(request, str(refusal))
+    return _to_control()
+
+
+@require_POST
+def refund_in_dashboard(request: HttpRequest, payment_intent: str) -> HttpResponse:
+    """Refund a payment as somebody would in the provider's dashboard: all that is left, or an amount of cents."""
+    text = request.POST.get("amount", "").strip()
+    try:
+        amount = int(text) if text else None
+        if amount is not None and amount <= 0:
+            raise ValueError(text)
+        made = dashboard.refund(payment_intent, amount, clock.now())
+    except ValueError:
+        messages.error(request, _("Write the amount in the smallest unit of the currency, for instance 500."))
+    except ApiError as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, _("Refunded: %(refund)s") % {"refund": made["id"]})
     return _to_control()
 
 

@@ -25,12 +25,15 @@ from django.urls import NoReverseMatch, URLPattern, get_resolver, reverse
 from accounts import access, api_keys
 from accounts.models import Account, Membership, User
 from billing.books.models import JournalEntry
+from billing.metering import alerts
 from billing.payments import topups
 from billing.payments.models import TopUp
+from billing.payments.models_saved import CardSetup
 from config import clock
 from config.api import ApiView
 from tests import factories
 from tests.api import Program, management_key
+from tests.billing.payments.saving import kept_card
 
 pytestmark = pytest.mark.django_db
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -49,6 +52,8 @@ PUBLIC: dict[str, str] = {
     "catalog:csv": "the price list as a table",
     "catalog:calculator": "a calculation with published prices",
     "catalog:slugs": "the models that the calculator knows",
+    "payments:benefits": "what topping up earns",
+    "payments:api-benefits": "what topping up earns",
     "payments:stripe-webhook": "proves itself by signature",
     "api-models": "the price list",
     "api-flow-rate": "the Flow rate is published",
@@ -66,6 +71,17 @@ PAGES: dict[str, dict[str, str | None]] = {
     "books:vouchers": {"POST": "pay"},
     "payments:pay": {"POST": "pay"},
     "payments:check": {"POST": None},
+    "payments:auto_top_up_on": {"GET": "pay", "POST": "pay"},
+    "payments:auto_top_up_off": {"POST": "pay"},
+    "payments:auto_top_up_resume": {"POST": "pay"},
+    "payments:card_add": {"POST": "pay"},
+    "payments:card_default": {"POST": "pay"},
+    "payments:card_remove": {"GET": "pay", "POST": "pay"},
+    # An alert on a key or a group, as this world's: who may pay or who may change keys, so every role.
+    "metering:alert_create": {"POST": None},
+    "metering:alert_change": {"POST": None},
+    "metering:alert_pause": {"POST": None},
+    "metering:alert_delete": {"POST": None},
     "metering:key_create": {"GET": "keys", "POST": "keys"},
     "metering:key_rotate": {"GET": "keys", "POST": "keys"},
     "metering:key_change": {"POST": "keys"},
@@ -183,9 +199,22 @@ def world(settings: Any) -> World:
     )
     page = {"status": "awaiting_payment", "checkout_url": "http://127.0.0.1:9/pay", "checkout_id": "cs_test_1"}
     TopUp.objects.filter(pk=order.pk).update(**{k: v for k, v in page.items() if hasattr(TopUp, k)})
+    card = kept_card(account, owner, clock.now())
+    setup = CardSetup.objects.create(
+        account=account, consent=card.consent, created_at=clock.now(), state_at=clock.now(), client_key="1",
+        idempotency_key=uuid4().hex,
+    )  # fmt: skip
     entry = JournalEntry.objects.filter(account=account).latest("seq")
     found = {"key_id": key.pk, "record_id": held.id, "entry_id": entry.pk, "number": order.number, "slug": "acme/chat"}
+    found |= {"card_id": card.pk, "setup_id": setup.pk}
+    found["alert_id"] = alert_on(account, key).pk
     return World(account, owner, outsider, stranger, found)
+
+
+def alert_on(account: Account, key: Any) -> Any:
+    """An alert on a key, which every role may look after."""
+    asked = alerts.terms(account, kind="spend", threshold="5", period="day", key_id=key.pk)
+    return alerts.create(account, asked, actor=None, now=factories.NOON)
 
 
 def browser(user: User) -> Client:

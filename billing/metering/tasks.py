@@ -4,7 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from billing.metering import holds, quarantine, rehearsal, rerating, rerating_work, rollups
+from billing.metering import alerts, holds, quarantine, rehearsal, rerating, rerating_work, rollups
 from billing.waking import wake
 from config import clock
 
@@ -66,3 +66,9 @@ def sweep_corrections() -> None:
 def start_correction(correction_id: UUID) -> None:
     """One worker; more would only wait for each other."""
     wake(correct, str(correction_id))
+
+
+@shared_task(ignore_result=True)
+def sweep_alerts() -> None:
+    """Tell customers whose balance fell or whose spend reached a threshold."""
+    alerts.sweep(now=clock.now())

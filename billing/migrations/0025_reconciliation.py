@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0001_initial'),
-        ("billing", "0020_vouchers"),
+        ("billing", "0022_alerts"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

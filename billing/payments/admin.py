@@ -127,6 +127,7 @@ class TopUpAdmin(BillingDesk):
                 "amount_usd",
                 column(_("to pay"), to_pay),
                 "method",
+                "automatic",
                 "fx_quote",
                 "created_by",
                 "created_at",

@@ -91,6 +91,7 @@ class TopUpOutput(serializers.Serializer[Any]):
     pay_amount = serializers.SerializerMethodField(help_text="What is paid, in `pay_currency`.")
     pay_currency = serializers.CharField(source="currency")
     method = serializers.ChoiceField(choices=TopUp.Method.choices)
+    automatic = serializers.BooleanField(help_text="Charged to a saved card by auto top-up; there is no page.")
     checkout_url = serializers.SerializerMethodField(help_text="Send the customer here; null once it is closed.")
     failure = FailureOutput(source="reason", allow_null=True)
     in_review = serializers.BooleanField(help_text="Payment and order differ; staff look at it.")

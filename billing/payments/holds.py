@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts import audit
 from accounts.models import User
 from billing.errors import InvalidRequest, InvalidTransition
-from billing.payments import risk, settling, topups
+from billing.payments import auto_state, risk, settling, topups
 from billing.payments.models import TopUp
 from billing.payments.models_risk import RiskAssessment
 
@@ -78,6 +78,8 @@ def refuse(order_id: UUID, *, actor: User, reason: str, now: datetime) -> TopUp:
             after={"risk": State.REFUND_WANTED.value},
         )
         risk.tell(order, "topup_not_accepted", now=now)
+        if order.automatic:
+            auto_state.not_accepted(order, now=now)
         for asked in _asked:
             transaction.on_commit(lambda asked=asked: asked(order_id), robust=True)  # type: ignore[misc]
     return order

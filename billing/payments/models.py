@@ -150,6 +150,9 @@ class TopUp(models.Model):
     currency = models.CharField(_("paid in"), max_length=3, default="USD")
     amount_minor = models.BigIntegerField(_("to pay"), help_text=_("In the smallest unit of the currency paid in."))
     method = models.CharField(_("payment method"), max_length=12, choices=Method, default=Method.CARD)
+    automatic = models.BooleanField(
+        _("automatic"), default=False, help_text=_("Charged to a saved card by auto top-up, without a payment page.")
+    )
     fx_quote = models.OneToOneField(FxQuote, models.PROTECT, related_name="top_up", verbose_name=_("exchange rate"))
 
     status = models.CharField(_("status"), max_length=20, choices=Status, default=Status.CREATED, editable=False)

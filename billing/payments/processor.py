@@ -12,6 +12,8 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.errors import BillingError
 from billing.payments.processor_books import ProviderBooks
+from billing.payments.processor_refunds import RefundProcessor
+from billing.payments.processor_saved import SavedCards
 
 
 class ProcessorUnavailable(BillingError):
@@ -140,7 +142,7 @@ class ReceivedEvent:
     body: dict[str, Any]
 
 
-class PaymentProcessor(ProviderBooks, Protocol):
+class PaymentProcessor(ProviderBooks, RefundProcessor, SavedCards, Protocol):
     """Every call that makes something carries a key that was stored before it."""
 
     def create_customer(self, *, account_id: str, email: str, idempotency_key: str) -> str:

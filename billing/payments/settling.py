@@ -21,7 +21,7 @@ from accounts.models import User
 from billing.books import credits
 from billing.books.models import JournalEntry, System
 from billing.errors import InvalidRequest, NotFound
-from billing.payments import failures, risk, topups
+from billing.payments import auto_state, benefits, failures, risk, topups
 from billing.payments.models import PaymentAttempt, TopUp
 from billing.payments.processor import (
     PaymentProcessor,
@@ -47,6 +47,8 @@ def settle(order_id: UUID, *, processor: PaymentProcessor, now: datetime, sessio
         raise NotFound
     if order.status in TopUp.SETTLED:
         return order
+    if order.automatic:
+        return _settle_charge(order, processor=processor, now=now)
     known = order.checkout_session_id or session_id
     if not known:
         return order
@@ -59,6 +61,15 @@ def settle(order_id: UUID, *, processor: PaymentProcessor, now: datetime, sessio
     if state.order != order.number and not order.checkout_session_id:
         raise NotFound
     return record_outcome(order_id, state, now=now)
+
+
+def _settle_charge(order: TopUp, *, processor: PaymentProcessor, now: datetime) -> TopUp:
+    """An order that was charged to a saved card has no page: its payment is asked, or looked for by our number."""
+    if order.payment_intent_id:
+        return record_outcome(order.pk, processor.payment(order.payment_intent_id), now=now)
+    card = order.auto_run.payment_method
+    found = processor.find_payment(card.customer_id, order.number, since=order.created_at - timedelta(minutes=5))
+    return order if found is None else record_outcome(order.pk, found, now=now)
 
 
 def record_outcome(order_id: UUID, state: PaymentState, *, now: datetime) -> TopUp:
@@ -74,10 +85,10 @@ def record_outcome(order_id: UUID, state: PaymentState, *, now: datetime) -> Top
         if order.status in TopUp.SETTLED:
             return order
         if order.status == Status.CREATED:  # the answer that named the page was lost; the provider still knows it
-            order.checkout_session_id = state.session_id
+            order.checkout_session_id = state.session_id or None
             order.move_to(Status.AWAITING_PAYMENT, now=now)
         elif not order.checkout_session_id:
-            order.checkout_session_id = state.session_id
+            order.checkout_session_id = state.session_id or None
         order.checkout_url = state.url
         order.payment_intent_id = state.payment_intent_id
         order.checked_at = now
@@ -91,6 +102,8 @@ def record_outcome(order_id: UUID, state: PaymentState, *, now: datetime) -> Top
         if order.status not in TopUp.OPEN:
             order.check_at = None
         order.save(update_fields=_OUTCOME)
+        if order.automatic:
+            auto_state.follow(order, now=now)
         return order
 
 
@@ -122,7 +135,7 @@ def _mismatch(order: TopUp, state: PaymentState) -> str:
     asked = f"{order.amount_minor} {order.currency}"
     if state.order != order.number:
         return f"the checkout names the order {state.order or '(none)'}"
-    if state.session_id != order.checkout_session_id:
+    if state.session_id != (order.checkout_session_id or ""):
         return f"another checkout ({state.session_id}) names this order"
     if state.amount_minor != order.amount_minor or state.currency != order.currency:
         return f"the checkout is for {state.amount_minor} {state.currency}, the order for {asked}"
@@ -186,7 +199,7 @@ def _keep_attempts(order: TopUp, state: PaymentState) -> None:
 
 def _take(order: TopUp, *, now: datetime) -> None:
     """The money has arrived: credit it, unless a person must look first or our own rules hold it."""
-    if order.in_review:
+    if order.in_review or order.refunded_minor:  # what goes back is not credited as well
         return
     if order.status != Status.PAID:
         order.move_to(Status.PAID, now=now)
@@ -200,6 +213,8 @@ def credit_paid(order: TopUp, *, now: datetime) -> TopUp:
     """Credit a payment that arrived earlier and was kept back. The caller holds the wallet's lock."""
     _credit(order, now=now)
     order.save(update_fields=["checkout_url", "credited_at", "grant", "status", "status_at"])
+    if order.automatic:
+        auto_state.follow(order, now=now)
     return order
 
 
@@ -220,6 +235,7 @@ def _credit(order: TopUp, *, now: datetime) -> None:
     order.credited_at = now
     order.checkout_url = ""
     order.move_to(Status.CREDITED, now=now)
+    benefits.credited(order, now=now)
 
 
 # --- Asking again ---------------------------------------------------------------------------------------------------
@@ -235,7 +251,7 @@ def refresh(
     if not claimed.update(checked_at=now):
         return TopUp.objects.get(pk=order_id), False
     order: TopUp = TopUp.objects.get(pk=order_id)
-    if order.status == Status.CREATED:
+    if order.status == Status.CREATED and not order.automatic:
         return topups.open_checkout(order_id, processor=processor, now=now), True
     return settle(order_id, processor=processor, now=now), True
 
@@ -258,7 +274,7 @@ def claim_due(*, now: datetime, limit: int = 100) -> list[UUID]:
 def check(order_id: UUID, *, processor: PaymentProcessor, now: datetime) -> TopUp:
     """What the sweep does with an order it claimed: go on with one that was only placed, ask about the others."""
     order: TopUp = TopUp.objects.select_related("fx_quote").get(pk=order_id)
-    if order.status == Status.CREATED:
+    if order.status == Status.CREATED and not order.automatic:
         if now < topups.open_until(order):
             return topups.open_checkout(order_id, processor=processor, now=now)
         return _give_up(order_id, now=now)

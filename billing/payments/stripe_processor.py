@@ -26,6 +26,8 @@ from billing.payments.processor import (
 )
 from billing.payments.stripe_books import Books
 from billing.payments.stripe_client import StripeClient, our_errors
+from billing.payments.stripe_refunds import Refunds
+from billing.payments.stripe_saved import SavedCards
 
 TOLERANCE_SECONDS: Final = 300
 _WAITING_INTENTS: Final = {"processing", "requires_action", "requires_capture", "requires_confirmation"}
@@ -33,7 +35,7 @@ _REFUSED_INTENTS: Final = {"requires_payment_method", "canceled"}
 _LOCALES: Final = {"zh-hans": "zh", "en": "en"}
 
 
-class StripeProcessor(Books, StripeClient):
+class StripeProcessor(Books, Refunds, SavedCards, StripeClient):
     """`PaymentProcessor` over `stripe.StripeClient`."""
 
     def create_customer(self, *, account_id: str, email: str, idempotency_key: str) -> str:
@@ -112,11 +114,16 @@ class StripeProcessor(Books, StripeClient):
         oldest_first = map(_attempt, reversed(charges.data))
         found = sorted(oldest_first, key=lambda attempt: attempt.at)  # stable: their times have whole seconds only
         error = intent.last_payment_error
-        if error and not error.charge:  # refused before there was a charge, by 3-D Secure for one
-            code = str(error.code or "")
+        if error and not _member(error, "charge"):  # refused before there was a charge, by 3-D Secure for one
+            code = _member(error, "code")
             at = found[-1].at if found else datetime.fromtimestamp(intent.created, UTC)
-            found.append(Attempt(f"{intent.id}:{code}", at, "failed", code, str(error.decline_code or "")))
+            found.append(Attempt(f"{intent.id}:{code}", at, "failed", code, _member(error, "decline_code")))
         return tuple(found)
+
+
+def _member(error: stripe.PaymentIntent.LastPaymentError, name: str) -> str:
+    """What an error says of itself, where it does: Stripe leaves out what it has nothing to say of."""
+    return str(error[name] or "") if name in error else ""
 
 
 def _progress(status: str, payment_status: str, intent: str) -> Progress:

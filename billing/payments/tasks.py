@@ -12,7 +12,7 @@ from uuid import UUID
 from celery import shared_task
 
 from billing.errors import BillingError
-from billing.payments import fx, fx_feed, holds, receipts, reconcile, settling, webhooks
+from billing.payments import benefits, fx, fx_feed, holds, receipts, reconcile, settling, webhooks
 from billing.payments.models import TopUp
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
@@ -112,3 +112,10 @@ def after(order: TopUp) -> TopUp:
     if receipts.is_due(order):
         wake(send_receipt, str(order.pk))
     return order
+
+
+@shared_task(ignore_result=True)
+def raise_levels() -> None:
+    """Accounts whose top-ups earn more than they have, after a threshold was lowered. A credit raises its own account
+    at once, without this."""
+    benefits.raise_all(now=clock.now())

@@ -129,7 +129,8 @@ def _ending(order: TopUp) -> list[dict[str, Any]]:
             disputed = _step(_("Disputed"), at, "failed", _money(order, order.disputed_minor))
             return [*(steps if order.refunded_minor else []), disputed]
         case Status.CREATED:
-            return [_step(_("Opening the payment page"), None, "active")]
+            doing = _("Charging the saved card") if order.automatic else _("Opening the payment page")
+            return [_step(doing, None, "active")]
         case Status.AWAITING_PAYMENT:
             return [_step(_("Waiting for your payment"), None, "active")]
         case Status.PROCESSING:

@@ -170,7 +170,7 @@ def open_until(order: TopUp) -> datetime:
 def open_checkout(order_id: UUID, *, processor: PaymentProcessor, now: datetime) -> TopUp:
     """Open the provider's page for an order that has none. Safe to call again at any point: one key, one page."""
     order: TopUp = TopUp.objects.select_related("account", "created_by", "fx_quote").get(pk=order_id)
-    if order.status != Status.CREATED:
+    if order.status != Status.CREATED or order.automatic:  # a saved card is charged without a page
         return order
     if order.currency == CNY and now >= open_until(order):
         raise fx.QuoteExpired(order=order.number)

@@ -50,6 +50,9 @@ QUIET: Final = frozenset(
         "payment_method.automatically_updated",
         "payment_method.detached",
         "payment_method.updated",
+        "setup_intent.created",
+        "setup_intent.requires_action",
+        "setup_intent.setup_failed",
     }
 )
 

@@ -12,4 +12,6 @@ def register() -> None:
         payment_intents,
         payment_methods,
         refunds,
+        saved_cards,
+        setup_intents,
     )

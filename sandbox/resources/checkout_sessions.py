@@ -20,7 +20,7 @@ from sandbox.params import (
     Text,
     TimeRange,
 )
-from sandbox.resources import line_items
+from sandbox.resources import line_items, setup_sessions
 from sandbox.routes import Call, endpoint
 
 METHODS = ("card", "alipay", "wechat_pay")
@@ -79,6 +79,7 @@ CREATE: dict[str, Any] = {
             ),
         }
     ),
+    "setup_intent_data": setup_sessions.SETUP_INTENT_DATA,
     "saved_payment_method_options": Object({"payment_method_save": Text(choices=("disabled", "enabled"))}),
     "submit_type": Text(choices=("auto", "book", "donate", "pay", "subscribe")),
     "success_url": Text(),
@@ -90,6 +91,8 @@ CREATE: dict[str, Any] = {
 def create(call: Call) -> Json:
     """Open a hosted page for one payment. The payment intent is made when the customer first tries to pay."""
     params = call.params
+    if params.get("mode") == "setup":
+        return setup_sessions.create(call, _build, _expiry)
     _check(params)
     customer = store.get("customer", params["customer"], param="customer") if "customer" in params else None
     items = line_items.build_all(params["line_items"], call)
@@ -169,7 +172,13 @@ def _expiry(params: Json, call: Call) -> int:
 
 
 def _build(
-    params: Json, *, customer: StoredObject | None, currency: str, total: int, types: list[str], expires_at: int
+    params: Json,
+    *,
+    customer: StoredObject | None,
+    currency: str | None,
+    total: int | None,
+    types: list[str],
+    expires_at: int,
 ) -> Json:
     email = params.get("customer_email") or (customer.data.get("email") if customer else None)
     return {

@@ -52,11 +52,11 @@ def create(call: Call) -> Json:
             "metadata": call.params.get("metadata", {}),
             "payment_intent": charge.data["payment_intent"],
             "payment_method": charge.data["payment_method"],
-            "pending_reason": "processing" if waits else None,
+            "pending_reason": "processing" if waits and wish != "requires_action" else None,
             "reason": call.params.get("reason"),
             "receipt_number": None,
             "source_transfer_reversal": None,
-            "status": "pending" if waits else "succeeded",
+            "status": "requires_action" if wish == "requires_action" else "pending" if waits else "succeeded",
             "transfer_reversal": None,
         },
         now=call.now,
@@ -158,7 +158,7 @@ def settle(row: StoredObject, outcome: str, moment: Moment) -> None:
     status = row.data["status"]
     if (
         outcome not in OUTCOMES
-        or status not in ("pending", "succeeded")
+        or status not in ("pending", "requires_action", "succeeded")
         or (status == "succeeded" and outcome != "failed")
     ):
         raise ApiError(f"A refund that is {status} cannot become {outcome}.", param="status")
@@ -213,7 +213,7 @@ def update(call: Call) -> Json:
 @endpoint("POST", "/v1/refunds/{refund}/cancel")
 def cancel(call: Call) -> Json:
     row = store.get("refund", call.ids["refund"], lock=True)
-    if row.data["status"] != "pending":
-        raise ApiError("Only a pending refund can be canceled.", code="intent_invalid_state")
+    if row.data["status"] not in ("pending", "requires_action"):
+        raise ApiError("Only a refund that waits can be canceled.", code="intent_invalid_state")
     settle(row, "canceled", call.moment)
     return row.data

@@ -35,6 +35,7 @@ def rows(account):
         "accounts.change_terms_benefitlevel": action_of(level, "change-terms"),
         "billing.change_terms_channel": action_of(channel, "change-terms"),
         "billing.give_credit": action_of(account, "give-credit"),
+        "billing.set_benefitlevel": action_of(account, "set-level"),
     }
 
 

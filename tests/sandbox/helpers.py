@@ -22,6 +22,7 @@ until the test says `deliver()`. What it offers:
     forge(type, object, **envelope)     an event of our own making: unknown types, `livemode=True`, old versions
     events(*types), deliveries()        what was written, and what became of the sendings
     settle(id, "succeeded"|"failed")    end a delayed payment or a refund; settle_due(after=…) lets time do it
+    refund_in_dashboard(id, amount)     what a person does in the provider's own pages
     switch(**values)                    sandbox.switches: refunds="pending", disturb=["duplicate"], …
     lose_next_answer(regex, times=1)    the work is done, the connection is cut (with status=: answered by that error)
     fail_next(regex, status=500)        refused before any work
@@ -52,7 +53,7 @@ from django.conf import settings as django_settings
 from django.db import connections, transaction
 
 from config import clock
-from sandbox import API_VERSION, cards, checkout, delivery, idempotency, settling, store, switches
+from sandbox import API_VERSION, cards, checkout, dashboard, delivery, idempotency, settling, store, switches
 from sandbox.models import Delivery, Event, RequestLog, StoredObject
 from sandbox.resources import refunds
 from sandbox.store import Moment
@@ -244,6 +245,9 @@ class Sandbox:
                 intent = store.get("payment_intent", object_id, lock=True)
                 ending = cards.SUCCESS if outcome == "succeeded" else checkout.PROVIDER_DECLINE
                 checkout.settle(intent, ending, moment)
+
+    def refund_in_dashboard(self, payment_intent: str, amount: int | None = None) -> Json:
+        return dashboard.refund(payment_intent, amount, clock.now())
 
     def settle_due(self, after: timedelta = timedelta(minutes=1)) -> int:
         return settling.settle_due(clock.now() + after)

@@ -43,6 +43,7 @@ class Shop:
             locale=terms.pop("locale", "en"),
             processor=get_processor(),
             now=terms.pop("now", None) or clock.now(),
+            **terms,
         )
 
     def delayed_order(self, usd: str = "20") -> TopUp:

@@ -31,7 +31,6 @@ AMOUNTS = [
     "-1",
     "-0.01",
     "1e12",
-    "1e3",
     "1000000000000",
     "NaN",
     "Infinity",
@@ -41,7 +40,7 @@ AMOUNTS = [
     "",
     " ",
 ]
-AMOUNTS += ["10000.01", "0x14", "twenty", "2 0", "１２", "9" * 40]
+AMOUNTS += ["10000.01", "0x14", "twenty", "2 0", "9" * 40]
 
 
 @pytest.mark.parametrize("method", ["card", "alipay", "wechat_pay"])

@@ -173,7 +173,7 @@ def test_the_time_that_the_feed_tells_counts_not_the_time_of_asking(settings: An
         fx_feed.accept(old, now=NOON)
     with pytest.raises(FeedRefused):
         fx_feed.accept(document((NOON + timedelta(hours=1)).isoformat()), now=NOON)
-    for nonsense in (None, "soon", True, 10**30, "1" * 500):
+    for nonsense in (None, "soon", True, 10**30, "2026-99-99T00:00:00Z"):
         with pytest.raises(FeedRefused):
             document(nonsense)
 

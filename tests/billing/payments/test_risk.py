@@ -16,7 +16,7 @@ from django.test import Client
 
 from accounts.models import AuditRecord
 from billing.errors import InvalidRequest, InvalidTransition
-from billing.payments import failures, holds, risk, tasks
+from billing.payments import failures, holds, risk, tasks, topups
 from billing.payments.models import TopUp
 from billing.payments.models_risk import AttemptTrace, RiskAssessment, RiskRule
 from billing.payments.stripe_processor import get_processor
@@ -123,7 +123,9 @@ def test_many_declines_of_an_e_mail_address_refuse_on_every_device_until_the_win
     shop.settle(order)
 
     assert shop.order(device=device()).failure == "many_declines_on_email"
-    assert shop.order(now=clock.now() + timedelta(hours=25)).failure == ""
+    later = clock.now() + timedelta(hours=25)
+    terms: dict[str, Any] = {"method": "card", "actor": shop.owner, "locale": "en"}
+    assert topups.place(shop.account.pk, TWENTY, client_key="later", now=later, **terms).failure == ""
     stranger = factories.user()
     theirs = factories.account(stranger, now=clock.now() + timedelta(seconds=1))
     assert shop.order(account=theirs, actor=stranger).may_pay
@@ -178,7 +180,7 @@ def test_staff_release_a_hold_with_a_reason_and_it_is_credited_once(shop: Shop, 
     order = held(shop)
     path = staff.action_of(order.risk, "release")
     for _ in range(2):
-        staff.act(desk_of_finance, path, token="b" * 32, reason="known customer")
+        desk_of_finance.post(path, {"token": "b" * 32, "reason": "known customer"})
     shop.tell()
 
     order = TopUp.objects.get()

@@ -1,0 +1,147 @@
+"""What a refund does to the books and to its order. Who calls holds the wallet's lock.
+
+held    the grant                ->  refunds payable
+paid    refunds payable          ->  the provider, and the fee to revenue
+back    refunds payable          ->  the grant; after a success the provider and the fee give it back
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from django.db.models import Q, Sum
+
+from billing.books import credits, ledger
+from billing.books.models import CreditGrant, JournalEntry, LedgerAccount, System, Wallet
+from billing.money import Money
+from billing.payments.models import TopUp
+from refunds.models import Refund
+
+log = logging.getLogger(__name__)
+
+Entry = JournalEntry.Kind
+Status = Refund.Status
+
+
+def hold(refund: Refund, wallet: Wallet) -> None:
+    """Set it aside: from now on there is nothing to spend of it."""
+    order = refund.top_up
+    if order.grant_id is None:  # paid and never credited: the money has not been in the books yet
+        lines = [ledger.debit(System.PROCESSOR_STRIPE, Money(refund.held_usd))]
+    else:
+        lines = _debits(
+            (order.grant_id, refund.requested_usd - refund.overdrawn_usd),
+            (wallet.overdraft_ledger_id, refund.overdrawn_usd),
+            (System.REVENUE_REFUND_FEE, -refund.fee_usd),
+        )
+    lines.append(ledger.credit(wallet.refunds_ledger_id, Money(refund.held_usd)))
+    _post(Entry.REFUND_HOLD, "held", refund, lines, now=refund.created_at)
+
+
+def pay(refund: Refund, wallet: Wallet, *, now: datetime) -> None:
+    """The provider sent it; what it did not send is the fee."""
+    lines = [ledger.debit(wallet.refunds_ledger_id, Money(refund.held_usd))]
+    lines.append(ledger.credit(System.PROCESSOR_STRIPE, Money(refund.sent_usd)))
+    if refund.fee_usd > 0:
+        lines.append(ledger.credit(System.REVENUE_REFUND_FEE, Money(refund.fee_usd)))
+    _post(Entry.REFUND_PAID, "paid", refund, lines, now=now)
+
+
+def give_back(refund: Refund, wallet: Wallet, *, now: datetime) -> None:
+    """It did not go, or came back after it had gone: all of it returns to where it was taken from.
+
+    While there is an overdraft that is paid first, as by all credit that comes in (I2).
+    """
+    order, gone = refund.top_up, refund.succeeded_at is not None
+    if order.grant_id is None:
+        if not gone:  # what had gone and came back lies at the provider as before, outside the books
+            lines = [ledger.debit(wallet.refunds_ledger_id, Money(refund.held_usd))]
+            lines.append(ledger.credit(System.PROCESSOR_STRIPE, Money(refund.held_usd)))
+            _post(Entry.REFUND_FAILED, "back", refund, lines, now=now)
+        return
+    if gone:
+        lines = _debits((System.PROCESSOR_STRIPE, refund.sent_usd), (System.REVENUE_REFUND_FEE, refund.fee_usd))
+    else:
+        lines = [ledger.debit(wallet.refunds_ledger_id, Money(refund.held_usd))]
+    if refund.requested_usd:
+        lines += _credits(order, wallet, refund, now=now)
+    if refund.fee_usd < 0:
+        lines.append(ledger.credit(System.REVENUE_REFUND_FEE, Money(-refund.fee_usd)))
+    _post(Entry.REFUND_FAILED, "back", refund, lines, now=now)
+    credits.refresh_next_expiry(refund.account_id, now)
+
+
+def _credits(order: TopUp, wallet: Wallet, refund: Refund, *, now: datetime) -> list[ledger.Line]:
+    grant = CreditGrant.objects.get(pk=order.grant_id)
+    owed = min(wallet.overdraft, refund.requested_usd)
+    rest = refund.requested_usd - owed
+    same = min(rest, grant.amount - grant.remaining)
+    lines = [ledger.credit(grant, Money(same))] if same else []
+    if rest > same:  # a price correction has filled the grant meanwhile, and no grant holds more than it was given
+        place = LedgerAccount.objects.create(account_id=refund.account_id, kind=LedgerAccount.Kind.GRANT)
+        CreditGrant.objects.create(
+            ledger=place,
+            account_id=refund.account_id,
+            kind=grant.kind,
+            paid=grant.paid,
+            priority=grant.priority,
+            amount=rest - same,
+            remaining=0,
+            expires_at=grant.expires_at,
+            created_at=now,
+            source=refund.number,
+        )
+        lines.append(ledger.credit(place, Money(rest - same)))
+    if owed:
+        lines.append(ledger.credit(wallet.overdraft_ledger_id, Money(owed)))
+    return lines
+
+
+def _debits(*parts: tuple[UUID | str, Decimal]) -> list[ledger.Line]:
+    return [ledger.debit(place, Money(amount)) for place, amount in parts if amount > 0]
+
+
+def _post(kind: str, step: str, refund: Refund, lines: list[ledger.Line], *, now: datetime) -> None:
+    ledger.post(
+        kind,
+        *lines,
+        account_id=refund.account_id,
+        key=f"refund:{refund.pk}:{step}",
+        now=now,
+        meta={"refund": refund.number, "order": refund.top_up.number, "provider": refund.provider_refund_id or ""},
+    )
+
+
+def recount(order_id: UUID, *, now: datetime) -> TopUp:
+    """The order says what its refunds add up to: money on its way counts, and only money that went shows (I6)."""
+    order: TopUp = TopUp.objects.get(pk=order_id)
+    sums = (
+        Refund.objects.live()
+        .filter(top_up=order)
+        .aggregate(live=Sum("requested_minor"), gone=Sum("requested_minor", filter=Q(status=Status.SUCCEEDED)))
+    )
+    live, gone = sums["live"] or 0, sums["gone"] or 0
+    order.refunded_minor = min(live, order.amount_minor)
+    if order.grant_id is None:
+        _mark_uncredited(order, live=live, gone=gone)
+    elif order.status != TopUp.Status.DISPUTED:
+        wanted = TopUp.Status.CREDITED
+        if gone:
+            full = gone >= order.amount_minor
+            wanted = TopUp.Status.REFUNDED if full else TopUp.Status.PARTIALLY_REFUNDED
+        if wanted != order.status:
+            order.move_to(wanted, now=now)
+    order.save(update_fields=["refunded_minor", "status", "status_at", "in_review", "review_reason"])
+    return order
+
+
+def _mark_uncredited(order: TopUp, *, live: int, gone: int) -> None:
+    """A payment that was never credited is settled when all of it went back; until then a person watches it."""
+    if gone >= order.amount_minor:
+        order.in_review = False
+    elif not live and not order.in_review:
+        order.in_review, order.review_reason = True, "the refund of this payment did not succeed"
+        log.error("ALERT top-up %s is in review: %s", order.number, order.review_reason)

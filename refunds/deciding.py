@@ -1,0 +1,111 @@
+"""What people decide about a refund before it is sent: approve, reject, cancel, look (07-reliability 7.2)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Sum
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from billing.errors import InvalidRequest, InvalidTransition, SecondPersonNeeded
+from refunds import lifecycle, telling
+from refunds.models import Refund
+
+Status = Refund.Status
+COUNTED_TOGETHER: Final = timedelta(hours=24)
+
+
+def approve(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> Refund:
+    """Let it be sent. Above the limit the first yes is kept, and a second person's sends it.
+
+    What one person approved for one account within a day counts together. Nobody approves a request of their own.
+    """
+    _require(reason)
+    with transaction.atomic():
+        refund, _wallet = lifecycle.locked(refund_id)
+        if refund.status in (Status.APPROVED, Status.SUBMITTED, Status.SUCCEEDED) and refund.decided_by_id == actor.pk:
+            return refund
+        if Status.APPROVED not in Refund.NEXT[refund.status]:
+            raise InvalidTransition(refund=refund.number, current=str(refund.status), wanted="approved")
+        if actor.pk in (refund.requested_by_id, refund.first_approved_by_id):
+            raise SecondPersonNeeded(refund=refund.number)
+        lifecycle.check_possible(refund.top_up, now=now)
+        alone = _approved_lately(refund, actor, now) + refund.requested_usd <= settings.SECOND_PERSON_ABOVE_USD
+        if refund.first_approved_by_id is None and not alone:
+            refund.first_approved_by, refund.first_approved_at = actor, now
+            refund.save(update_fields=["first_approved_by", "first_approved_at"])
+            telling.record("refund_first_approval", refund, actor=actor, reason=reason, before="requested", now=now)
+            return refund
+        refund.move_to(Status.APPROVED, now=now)
+        refund.decided_by, refund.decided_at, refund.answer = actor, now, reason.strip()[:500]
+        refund.check_at = now + lifecycle.FIRST_CHECK
+        refund.save(update_fields=["status", "status_at", "decided_by", "decided_at", "answer", "check_at"])
+        telling.record("refund_approve", refund, actor=actor, reason=reason, before="requested", now=now)
+    return refund
+
+
+def reject(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> Refund:
+    """It is not sent; what was held is given back, and the customer reads the reason."""
+    return _stop(refund_id, "refund_reject", actor=actor, reason=reason, now=now)
+
+
+def cancel(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> Refund:
+    """The customer, or somebody for the customer, takes the request back before it was sent."""
+    return _stop(refund_id, "refund_cancel", actor=actor, reason=reason, now=now)
+
+
+def _stop(refund_id: UUID, action: str, *, actor: User, reason: str, now: datetime) -> Refund:
+    _require(reason)
+    with transaction.atomic():
+        refund, wallet = lifecycle.locked(refund_id)
+        before = str(refund.status)
+        if refund.status == Status.CANCELLED and refund.decided_by_id == actor.pk:
+            return refund
+        if refund.status not in (Status.REQUESTED, Status.APPROVED):
+            raise InvalidTransition(
+                _("It is at the payment provider already and cannot be stopped."),
+                refund=refund.number,
+                current=before,
+                wanted="cancelled",
+            )
+        refund.decided_by, refund.decided_at, refund.answer = actor, now, reason.strip()[:500]
+        refund.save(update_fields=["decided_by", "decided_at", "answer"])
+        lifecycle.close(refund, wallet, Status.CANCELLED, why=action.removeprefix("refund_"), now=now)
+        telling.record(action, refund, actor=actor, reason=reason, before=before, now=now)
+    return refund
+
+
+def dismiss_flag(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> Refund:
+    """Somebody has looked; what was flagged stands in the audit."""
+    _require(reason)
+    with transaction.atomic():
+        refund, _wallet = lifecycle.locked(refund_id)
+        why = refund.flag_reason
+        if refund.flagged:
+            refund.flagged, refund.flag_reason = False, ""
+            refund.save(update_fields=["flagged", "flag_reason"])
+            telling.record("refund_looked", refund, actor=actor, reason=f"{reason} ({why})", before="", now=now)
+    return refund
+
+
+def _approved_lately(refund: Refund, actor: User, now: datetime) -> Decimal:
+    """USD that this person approved for this account within a day, without anyone else's word."""
+    rows = Refund.objects.live().filter(
+        account_id=refund.account_id,
+        decided_by=actor,
+        first_approved_by=None,
+        decided_at__gt=now - COUNTED_TOGETHER,
+        top_up__grant__isnull=False,
+    )
+    return rows.aggregate(total=Sum("requested_usd"))["total"] or Decimal(0)
+
+
+def _require(reason: str) -> None:
+    if not reason.strip():
+        raise InvalidRequest(_("Say why: the reason is kept in the audit."), field="reason")

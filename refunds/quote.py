@@ -1,0 +1,104 @@
+"""How much of a payment goes back: what is held out of the credit, the fee, what is sent (02-domain 2.8). Pure.
+
+The fee is taken of the requested minor units, half up, so that fee and what is sent always add up to the request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from typing import Final
+
+from billing.money import CNY, EXACT, USD, ZERO, round_charge, round_minor, to_minor_units
+
+CENT: Final = Decimal("0.01")
+ROUNDED: Final = 50
+"""Fen by which earlier refunds of the payment may have been rounded up, half a fen each, before it is a mistake."""
+POSSIBLE_FOR: Final[dict[str, timedelta]] = {"alipay": timedelta(days=90), "wechat_pay": timedelta(days=180)}
+"""How long after the payment the provider takes a refund, where it sets an end (04-payments 4.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """The payment as the order keeps it."""
+
+    amount_usd: Decimal
+    amount_minor: int
+    currency: str
+    cny_per_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A refund in full: US dollars for the books, minor units of the order's currency for the provider."""
+
+    requested_usd: Decimal
+    fee_usd: Decimal
+    sent_usd: Decimal
+    currency: str
+    requested_minor: int
+    fee_minor: int
+    sent_minor: int
+    fee_rate: Decimal
+
+
+def fee_of(requested_minor: int, rate: Decimal) -> int:
+    """The fee in minor units, half up."""
+    return int((Decimal(requested_minor) * rate).quantize(Decimal(1), rounding=ROUND_HALF_UP, context=EXACT))
+
+
+def quote(requested_usd: Decimal, paid: Paid, *, left_minor: int, fee_rate: Decimal) -> Quote:
+    """What a request for this many dollars (whole cents) comes to, of a payment with `left_minor` not yet refunded.
+
+    In yuan at the order's own rate (C01); the last refund takes what is left, so that rounding never asks for more
+    than was paid. ValueError for what is not a whole cent, not above zero, or more than was paid.
+    """
+    if requested_usd <= 0 or requested_usd != requested_usd.quantize(CENT, context=EXACT):
+        raise ValueError("a refund is a whole number of cents above zero")
+    if requested_usd > paid.amount_usd or not 0 <= left_minor <= paid.amount_minor:
+        raise ValueError("more than was paid")
+    if requested_usd == paid.amount_usd:
+        asked = paid.amount_minor
+    elif paid.currency == USD:
+        asked = to_minor_units(requested_usd, USD)
+    elif paid.currency == CNY:
+        asked = to_minor_units(round_minor(EXACT.multiply(requested_usd, paid.cny_per_usd), CNY), CNY)
+    else:
+        raise ValueError(f"no rate for {paid.currency}")
+    if asked > left_minor + (0 if paid.currency == USD else ROUNDED):
+        raise ValueError("more than is left of the payment")
+    requested_minor = min(asked, left_minor)
+    if requested_minor <= 0:
+        raise ValueError("nothing is left of the payment")
+    fee_minor = fee_of(requested_minor, fee_rate)
+    if fee_minor >= requested_minor:
+        raise ValueError("the fee takes all of it")
+    fee_usd = share(requested_usd, fee_minor, requested_minor)
+    return Quote(
+        requested_usd=round_charge(requested_usd),
+        fee_usd=fee_usd,
+        sent_usd=round_charge(requested_usd) - fee_usd,
+        currency=paid.currency,
+        requested_minor=requested_minor,
+        fee_minor=fee_minor,
+        sent_minor=requested_minor - fee_minor,
+        fee_rate=fee_rate,
+    )
+
+
+def share(amount: Decimal, part: int, whole: int) -> Decimal:
+    """`part` of `whole` of an amount, as ledger money."""
+    return round_charge(EXACT.divide(EXACT.multiply(amount, Decimal(part)), Decimal(whole))) if part else ZERO
+
+
+def refundable(remaining: Decimal, spendable: Decimal) -> Decimal:
+    """Whole cents of a grant that may go back: what is unused of it, and not promised to calls under way."""
+    least = max(min(remaining, spendable), Decimal(0))
+    return least.quantize(CENT, rounding=ROUND_FLOOR, context=EXACT)
+
+
+def too_old(method: str, paid_at: datetime, now: datetime) -> timedelta | None:
+    """How long refunds of this method are possible, when that time is over; None while it is not."""
+    limit = POSSIBLE_FOR.get(method)
+    return limit if limit is not None and now - paid_at > limit else None

@@ -1,0 +1,38 @@
+"""Wake up and try. Each task takes ids and calls one operation; the rows say what is still to be done."""
+
+from __future__ import annotations
+
+import logging
+from uuid import UUID
+
+from celery import shared_task
+
+from billing.errors import BillingError
+from billing.payments.processor import ProcessorUnavailable
+from billing.payments.stripe_processor import get_processor
+from config import clock
+from refunds import sending
+
+log = logging.getLogger(__name__)
+
+
+@shared_task(acks_late=True)
+def submit_refund(refund_id: str) -> None:
+    """Send one, or go on with one that was sent. Silence of the provider leaves it to the sweep."""
+    try:
+        sending.submit(UUID(refund_id), processor=get_processor(), now=clock.now())
+    except ProcessorUnavailable as silence:
+        log.warning("The payment provider does not answer (%r); refund %s waits", silence.__cause__, refund_id)
+
+
+@shared_task
+def sweep() -> None:
+    """Refunds that were never nudged, whose answer was lost, that take their time, or that a bank may return."""
+    for refund_id in sending.claim_due(now=clock.now()):
+        try:
+            sending.check(refund_id, processor=get_processor(), now=clock.now())
+        except ProcessorUnavailable as silence:
+            log.warning("The payment provider does not answer (%r); the sweep goes on later", silence.__cause__)
+            return
+        except BillingError as refusal:
+            log.error("ALERT refund %s cannot be settled: %s %s", refund_id, refusal.code, refusal.evidence)
