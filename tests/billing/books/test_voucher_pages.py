@@ -63,6 +63,16 @@ def test_sending_the_same_page_twice_or_the_code_again_credits_once():
     assert "nothing was credited again" in text_of(client.get(PAGE))
 
 
+def test_another_code_in_a_page_that_was_sent_before_is_another_intent():
+    client, _user, account = signed_in()
+    first, second = codes(run_now(per_account=2), 2)
+
+    for code in (first, second):
+        assert send(client, account, code).status_code == 302
+
+    assert Wallet.objects.get(pk=account.pk).balance == 10
+
+
 def test_a_refusal_stays_on_the_page_with_its_reason_and_without_the_code():
     client, _user, account = signed_in()
     bad, used = wrong_code(), codes(run_now())[0]
