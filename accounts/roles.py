@@ -22,6 +22,7 @@ READ: Final = (
     *("billing.authorization", "billing.usagerecord", "billing.usagerollup", "gateway.decisionreceipt"),
     *("billing.topup", "billing.paymentattempt", "billing.paymentevent", "billing.fxrate"),
     "billing.notice",
+    *("billing.billingdetails", "billing.receipt"),
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).

@@ -1,6 +1,7 @@
 """The models of the four wings, gathered where Django looks for them."""
 
 from billing.books.models import CreditGrant, CreditProposal, JournalEntry, LedgerAccount, Posting, Wallet
+from billing.books.models_details import BillingDetails
 from billing.catalog.models import (
     CatalogState,
     Channel,
@@ -18,9 +19,11 @@ from billing.metering.models_rehearsal import Rehearsal, RehearsalPart, Rehearse
 from billing.metering.models_rerating import ChargeAdjustment, CorrectedAccount, Correction
 from billing.models_notices import Notice
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
+from billing.payments.models_documents import Receipt, ReceiptSeries
 
 __all__ = [
     "Authorization",
+    "BillingDetails",
     "CatalogState",
     "Channel",
     "ChargeAdjustment",
@@ -46,6 +49,8 @@ __all__ = [
     "PriceTier",
     "PriceVersion",
     "QuarantinedUsage",
+    "Receipt",
+    "ReceiptSeries",
     "Rehearsal",
     "RehearsalPart",
     "RehearsedAccount",

@@ -39,6 +39,8 @@ GROUPS: Final = (
         gettext_lazy("Payments"),
         (
             ("billing.topup", gettext_lazy("Top-ups"), "add_card"),
+            ("billing.receipt", gettext_lazy("Receipts"), "receipt"),
+            ("billing.billingdetails", gettext_lazy("Billing details"), "contact_page"),
             ("billing.paymentattempt", gettext_lazy("Payment attempts"), "credit_card"),
             ("billing.paymentevent", gettext_lazy("Payment events"), "webhook"),
             ("billing.fxrate", gettext_lazy("Exchange rates"), "currency_exchange"),

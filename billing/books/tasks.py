@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from billing.books import credits
+from billing.books import credits, statements
 from config import clock
 
 
@@ -12,3 +12,11 @@ def expire_credit() -> None:
     now = clock.now()
     while due := credits.due_for_expiry(now=now):
         credits.expire_due(due, now=now)
+
+
+@shared_task(ignore_result=True)
+def tell_statements() -> None:
+    """Write the mails about monthly statements that are complete, to those who asked for them."""
+    now = clock.now()
+    for account_id in statements.due(now=now):
+        statements.tell_ready(account_id, now=now)
