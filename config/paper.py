@@ -7,17 +7,20 @@ same bytes. The font comes with the npm packages; only the characters that a doc
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from django.conf import settings
 from django.utils.translation import gettext as _
+from fontTools import subset
 from fpdf import FPDF
 from fpdf.enums import TableBordersLayout, XPos, YPos
-from fpdf.fonts import FontFace
+from fpdf.fonts import FontFace, TTFFont
 
 FONTS: Final = Path(settings.BASE_DIR) / "node_modules" / "@expo-google-fonts" / "noto-sans-sc"
 FACES: Final = {"": "400Regular/NotoSansSC_400Regular.ttf", "B": "700Bold/NotoSansSC_700Bold.ttf"}
@@ -47,14 +50,56 @@ def seller() -> Seller:
     return Seller(settings.SELLER_NAME, lines, settings.SELLER_TAX_ID, settings.SUPPORT_EMAIL)
 
 
+def whole_faces() -> dict[str, Path]:
+    """Every character that the font has; reading it takes a second."""
+    return {style: FONTS / file for style, file in FACES.items()}
+
+
+@cache
+def common_faces() -> dict[str, Path]:
+    """The characters of GB 2312 and Latin: a quarter of the font, which is read four times as fast.
+
+    Made once a process, in a folder that is its own and goes with it.
+    """
+    codes = {*range(0x20, 0x250), *range(0x2010, 0x2040), 0x20AC, 0x2122, 0x2212, 0xFFE5}
+    for row in range(0xA1, 0xF8):
+        codes |= {
+            ord(sign) for sign in bytes(b for cell in range(0xA1, 0xFF) for b in (row, cell)).decode("gb2312", "ignore")
+        }
+    found = {}
+    for style, file in FACES.items():
+        options = subset.Options(layout_features=[], hinting=False, name_IDs=[1, 2, 4, 6], notdef_outline=True)
+        font = subset.load_font(str(FONTS / file), options)
+        wanted = subset.Subsetter(options)
+        wanted.populate(unicodes=codes)
+        wanted.subset(font)
+        found[style] = Path(_folder().name) / Path(file).name
+        subset.save_font(font, str(found[style]), options)
+    return found
+
+
+@cache
+def _folder() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="meterhall-fonts-")
+
+
+def draw(make: Callable[[Mapping[str, Path]], Paper]) -> bytes:
+    """The document in common characters; once more in all of them where it has a rare one."""
+    paper = make(common_faces())
+    content = paper.finished()
+    if any(font.missing_glyphs for font in paper.fonts.values() if isinstance(font, TTFFont)):
+        content = make(whole_faces()).finished()
+    return content
+
+
 class Paper(FPDF):
     """An A4 document with a running head and numbered pages."""
 
-    def __init__(self, *, title: str, reference: str, issuer: str, at: datetime) -> None:
+    def __init__(self, faces: Mapping[str, Path], *, title: str, reference: str, issuer: str, at: datetime) -> None:
         super().__init__(format="A4")
         self.reference, self.issuer = reference, issuer
-        for style, file in FACES.items():
-            self.add_font("Noto", style, str(FONTS / file))
+        for style, file in faces.items():
+            self.add_font("Noto", style, str(file))
         self.set_margins(MARGIN, MARGIN, MARGIN)
         self.set_auto_page_break(True, 24)
         self.set_creation_date(at)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from django.utils.formats import date_format
@@ -11,7 +13,7 @@ from django.utils.translation import override, pgettext
 
 from billing.books.details import addressee
 from billing.books.statements import Statement
-from config.paper import GREY, Paper, seller
+from config.paper import GREY, Paper, draw, seller
 from config.templatetags.ui import MINUS, count
 
 
@@ -41,13 +43,14 @@ def issued_by(by: dict[str, Any]) -> list[str]:
 def render(told: Statement, language: str) -> bytes:
     """The statement in this language."""
     with override(language):
-        return _render(told)
+        return draw(lambda faces: _render(told, faces))
 
 
-def _render(told: Statement) -> bytes:
+def _render(told: Statement, faces: Mapping[str, Path]) -> Paper:
     month, by = told.month, seller()
     name = date_format(month.first_day, pgettext("date format", "F Y"))
     paper = Paper(
+        faces,
         title=_("Statement %(month)s") % {"month": month},
         reference=f"{told.account.pk} · {month}",
         issuer=by.name,
@@ -114,4 +117,4 @@ def _render(told: Statement) -> bytes:
         size=8.5,
         colour=GREY,
     )
-    return paper.finished()
+    return paper

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import override
+from django.utils.translation import override, pgettext
 
 from billing.books.statement_pdf import addressed, issued_by
 from billing.payments.models import TopUp
 from billing.payments.models_documents import Receipt
-from config.paper import GREY, Paper
+from config.paper import GREY, Paper, draw
 from config.templatetags.ui import money_text
 
 BRANDS = {"amex": "American Express", "jcb": "JCB", "unionpay": "UnionPay", "diners": "Diners Club"}
@@ -20,7 +22,7 @@ BRANDS = {"amex": "American Express", "jcb": "JCB", "unionpay": "UnionPay", "din
 def render(receipt: Receipt, language: str) -> bytes:
     """The receipt in this language."""
     with override(language):
-        return _render(receipt)
+        return draw(lambda faces: _render(receipt, faces))
 
 
 def _utc(moment: datetime) -> str:
@@ -36,29 +38,31 @@ def _paid_with(receipt: Receipt) -> Any:
     return _("%(brand)s ending in %(digits)s") % {"brand": brand, "digits": receipt.last_four}
 
 
-def _render(receipt: Receipt) -> bytes:
+def _render(receipt: Receipt, faces: Mapping[str, Path]) -> Paper:
     paper = Paper(
-        title=_("Receipt %(number)s") % {"number": receipt.number},
+        faces,
+        title=pgettext("document", "Receipt %(number)s") % {"number": receipt.number},
         reference=receipt.number,
         issuer=receipt.seller["name"],
         at=receipt.issued_at,
     )
     sign = "¥" if receipt.currency == "CNY" else "$"
     total = f"{money_text(receipt.paid_amount, sign=sign)} {receipt.currency}"
-    paper.letterhead(_("Receipt"), receipt.number)
+    paper.letterhead(pgettext("document", "Receipt"), receipt.number)
     paper.side_by_side(
         (_("Received from"), addressed(receipt.buyer)),
         (_("Issued by"), issued_by(receipt.seller)),
     )
     paper.side_by_side(
-        (_("Receipt number"), [receipt.number]),
         (_("Issued"), [_utc(receipt.issued_at)]),
         (_("Paid"), [_utc(receipt.paid_at)]),
     )
     paper.side_by_side(
-        (_("Order"), [receipt.top_up.number]),
-        (_("Account ID"), [receipt.buyer["account"]]),
         (_("Payment method"), [_paid_with(receipt)]),
+        (_("Order"), [receipt.top_up.number]),
+    )
+    paper.side_by_side(
+        (_("Account ID"), [receipt.buyer["account"]]),
     )
     what = _("Prepaid credit for API calls: %(amount)s USD") % {"amount": money_text(receipt.amount_usd)}
     if receipt.fx_rate is not None:
@@ -76,4 +80,4 @@ def _render(receipt: Receipt) -> bytes:
         size=8.5,
         colour=GREY,
     )
-    return paper.finished()
+    return paper

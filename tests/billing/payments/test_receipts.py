@@ -121,6 +121,15 @@ def test_a_receipt_shows_company_tax_id_card_and_rate_in_latin_and_chinese():
         assert "7.3" in page
 
 
+def test_a_rare_character_is_drawn_from_the_whole_font():
+    account = factories.account()
+    details.save(account.pk, {"company_name": "喆犇龘堃 Co."}, actor=account.memberships.get().user, now=NOON)
+    receipt = receipt_issuing.issue(paid_order(account).pk, now=NOON)
+    content = receipt_pdf.render(receipt, "en")
+    assert content == receipt_pdf.render(receipt, "en")
+    assert "喆犇龘堃" in text_of(content)
+
+
 def test_only_members_open_a_receipt_in_the_portal_and_through_the_api(client: Client):
     order = paid_order()
     owner = order.account.memberships.get().user
