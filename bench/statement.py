@@ -37,6 +37,7 @@ def main() -> None:
     args, _ = parser.parse_known_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
+    from django.core.management import call_command
     from django.db import connection, transaction
 
     from accounts import onboarding
@@ -44,6 +45,7 @@ def main() -> None:
     from billing.books import statement_pdf, statements
     from billing.books.months import Month
 
+    call_command("migrate", verbosity=0)
     with transaction.atomic():
         owner = User.objects.create_user("bench-statement@example.com", None)
         account = onboarding.open_account(owner, now=START, name="bench")

@@ -75,6 +75,7 @@ def common_faces() -> dict[str, Path]:
         wanted.subset(font)
         found[style] = Path(_folder().name) / Path(file).name
         subset.save_font(font, str(found[style]), options)
+        font.close()
     return found
 
 
@@ -211,8 +212,13 @@ class Paper(FPDF):
         self.ln(5)
 
     def finished(self) -> bytes:
-        """The document."""
-        return bytes(self.output())
+        """The document. Its fonts' files are closed, so that nothing can be added afterwards."""
+        try:
+            return bytes(self.output())
+        finally:
+            for font in self.fonts.values():
+                if isinstance(font, TTFFont):
+                    font.ttfont.close()
 
 
 def clean(text: Any) -> str:
