@@ -28,6 +28,7 @@ READ: Final = (
     *("billing.fxfeed", "billing.riskassessment", "billing.riskrule"),
     "refunds.refund",
     *("billing.benefitlevelchange", "billing.spendalert"),
+    *("billing.billingdetails", "billing.receipt"),
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).

@@ -1,6 +1,7 @@
 """The models of the four wings, gathered where Django looks for them."""
 
 from billing.books.models import CreditGrant, CreditProposal, JournalEntry, LedgerAccount, Posting, Wallet
+from billing.books.models_details import BillingDetails
 from billing.books.models_vouchers import ExpiryNoticeRun, Redemption, Voucher, VoucherBatch, VoucherCampaign
 from billing.catalog.models import (
     CatalogState,
@@ -22,6 +23,7 @@ from billing.models_notices import Notice
 from billing.payments.models import FxQuote, FxRate, PaymentAttempt, PaymentCustomer, PaymentEvent, TopUp
 from billing.payments.models_benefits import BenefitLevelChange
 from billing.payments.models_disputes import Dispute, EarlyFraudWarning, ProviderWatch, RiskFlag
+from billing.payments.models_documents import Receipt, ReceiptSeries
 from billing.payments.models_fx import FxFeed
 from billing.payments.models_reconciling import Difference, Reconciliation
 from billing.payments.models_risk import AttemptTrace, RiskAssessment, RiskRule
@@ -34,6 +36,7 @@ __all__ = [
     "AutoTopUp",
     "AutoTopUpRun",
     "BenefitLevelChange",
+    "BillingDetails",
     "CardSetup",
     "CatalogState",
     "Channel",
@@ -68,6 +71,8 @@ __all__ = [
     "PriceVersion",
     "ProviderWatch",
     "QuarantinedUsage",
+    "Receipt",
+    "ReceiptSeries",
     "Reconciliation",
     "Redemption",
     "Rehearsal",

@@ -16,6 +16,7 @@ app.autodiscover_tasks(
 )
 
 app.conf.beat_schedule = {
+    "books: statements that are ready": {"task": "billing.books.tasks.tell_statements", "schedule": 300.0},
     "books: credit that expired": {"task": "billing.books.tasks.expire_credit", "schedule": 60.0},
     "books: mails about credit that expires": {"task": "billing.books.tasks.notify_expiry", "schedule": 600.0},
     "metering: holds that nobody ended": {"task": "billing.metering.tasks.expire_holds", "schedule": 20.0},

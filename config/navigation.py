@@ -45,6 +45,8 @@ GROUPS: Final = (
             ("billing.autotopup", gettext_lazy("Auto top-ups"), "autorenew"),
             ("billing.paymentmethod", gettext_lazy("Saved cards"), "wallet"),
             ("refunds.refund", gettext_lazy("Refunds"), "undo"),
+            ("billing.receipt", gettext_lazy("Receipts"), "receipt"),
+            ("billing.billingdetails", gettext_lazy("Billing details"), "contact_page"),
             ("billing.paymentattempt", gettext_lazy("Payment attempts"), "credit_card"),
             ("billing.paymentevent", gettext_lazy("Payment events"), "webhook"),
             ("billing.dispute", gettext_lazy("Disputes"), "gavel"),

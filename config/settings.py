@@ -339,6 +339,11 @@ SANDBOX_WEBHOOK_URL = env.str("SANDBOX_WEBHOOK_URL", default=f"{PUBLIC_URL}/webh
 BENEFIT_DOWNGRADE_ON_REVERSAL = env.bool("BENEFIT_DOWNGRADE_ON_REVERSAL", default=False)
 TOPUP_MIN_USD = Decimal(env.str("TOPUP_MIN_USD", default="5"))
 TOPUP_MAX_USD = Decimal(env.str("TOPUP_MAX_USD", default="10000"))
+# Who issues receipts and statements; the address's lines stand between bars.
+SELLER_NAME = env.str("SELLER_NAME", default=SITE_NAME)
+SELLER_ADDRESS = env.str("SELLER_ADDRESS", default="")
+SELLER_TAX_ID = env.str("SELLER_TAX_ID", default="")
+SELLER_LOGO = env.str("SELLER_LOGO", default="")
 FX_FIXED_USD_CNY = Decimal(env.str("FX_FIXED_USD_CNY", default="7.3"))
 FX_FEED_URL = env.str("FX_FEED_URL", default="")
 """A JSON document with the rate; empty: the fixed rate is in force."""

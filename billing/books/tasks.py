@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from billing.books import credits, expiring
+from billing.books import credits, expiring, statements
 from config import clock
 
 
@@ -20,3 +20,11 @@ def notify_expiry() -> None:
     now = clock.now()
     while expiring.write_notices(now=now):
         pass
+
+
+@shared_task
+def tell_statements() -> None:
+    """Write the mails about monthly statements that are complete, to those who asked for them."""
+    now = clock.now()
+    for account_id in statements.due(now=now):
+        statements.tell_ready(account_id, now=now)

@@ -21,6 +21,7 @@ from accounts.access import current_account
 from accounts.models import Account
 from billing.books.entries import Kind, first_seq_since, tell
 from billing.books.models import CreditGrant, JournalEntry
+from billing.books.statements import months
 from billing.paging import batches, by_number, capped_count, page
 from config import clock
 from config.exports import stream
@@ -99,6 +100,13 @@ def _day(text: Any) -> date | None:
     return found if 2000 <= found.year < 2100 else None
 
 
+def next_to_expire(account: Account, now: datetime) -> CreditGrant | None:
+    """The credit that is lost first if it is not spent."""
+    live = CreditGrant.objects.filter(account=account, remaining__gt=0, expires_at__gt=now)
+    found: CreditGrant | None = live.order_by("expires_at", "pk").first()
+    return found
+
+
 def _account(request: HttpRequest) -> Account:
     account = current_account(request)
     if account is None:
@@ -129,6 +137,8 @@ def transactions(request: HttpRequest) -> HttpResponse:
             "kinds": KINDS,
             "grants": grants[:GRANTS_SHOWN],
             "more_grants": len(grants) > GRANTS_SHOWN,
+            "next_expiring": next_to_expire(account, now),
+            "months": months(account, now=now),
             "soon": now + timedelta(days=7),
             "now": now,
         },

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from accounts.models import Membership, User
+from billing.payments import receipt_issuing
 from billing.payments.models import PaymentAttempt, TopUp
 
 LEASE: Final = timedelta(minutes=10)
@@ -43,6 +44,8 @@ def send(order_id: UUID, *, now: datetime) -> bool:
     order: TopUp = TopUp.objects.select_related("account", "created_by", "fx_quote").get(pk=order_id)
     name = "topup_credited" if order.credited_at else "topup_failed"
     try:
+        if order.credited_at:
+            receipt_issuing.issue(order_id, now=now)
         for user in _readers(order):
             _mail(name, order, user).send()
     except Exception:

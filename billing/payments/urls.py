@@ -1,6 +1,6 @@
 from django.urls import path
 
-from billing.payments import api, api_saved, benefit_views, views, views_saved
+from billing.payments import api, api_saved, benefit_views, receipt_views, views, views_saved
 
 app_name = "payments"
 urlpatterns = [
@@ -26,5 +26,7 @@ urlpatterns = [
     path("api/v1/top-ups", api.TopUps.as_view(), name="api-top-ups"),
     path("api/v1/top-ups/<slug:number>", api.TopUpDetail.as_view(), name="api-top-up"),
     path("api/v1/fx/quotes", api.Quotes.as_view(), name="api-fx-quotes"),
+    path("billing/top-up/<slug:number>/receipt.pdf", receipt_views.receipt, name="receipt"),
+    path("api/v1/top-ups/<slug:number>/receipt", receipt_views.ReceiptView.as_view(), name="api-top-up-receipt"),
     path("api/v1/fx/usd-cny", api.UsdCny.as_view(), name="api-usd-cny"),
 ]
