@@ -214,13 +214,13 @@ def board(numbers: dict[str, Any], may: Callable[[str], bool]) -> Board:
         number = numbers["banks"][name]
         if number and may(f"billing.view_{model._meta.model_name}"):
             found.stats.append(Stat(title, ui.count(number), note, list_url(model, **filters), True))
-    for name, title, model in (
+    for name, title, priced in (
         ("drafts", _("Price drafts"), PriceDraft),
         ("corrections", _("Price corrections"), Correction),
     ):
         number = numbers["prices"][name]
-        if number and may(f"billing.view_{model._meta.model_name}"):
-            found.stats.append(Stat(title, ui.count(number), _("for a second person"), list_url(model), True))
+        if number and may(f"billing.view_{priced._meta.model_name}"):
+            found.stats.append(Stat(title, ui.count(number), _("for a second person"), list_url(priced), True))
     return found
 
 

@@ -7,5 +7,5 @@ class RefundsConfig(AppConfig):
     verbose_name = _("Refunds")
 
     def ready(self) -> None:
-        """Register the handlers of the provider's events and the invariants."""
-        from refunds import verify, webhooks  # noqa: F401
+        """Register the handlers of events, what follows a refusal, the invariants and the daily comparison."""
+        from refunds import reconciling, refused, verify, webhooks  # noqa: F401

@@ -17,6 +17,7 @@ from django.db.models import Q, Sum
 from billing.books import credits, ledger
 from billing.books.models import CreditGrant, JournalEntry, LedgerAccount, System, Wallet
 from billing.money import Money
+from billing.payments import benefits, holds
 from billing.payments.models import TopUp
 from refunds.models import Refund
 
@@ -135,6 +136,10 @@ def recount(order_id: UUID, *, now: datetime) -> TopUp:
         if wanted != order.status:
             order.move_to(wanted, now=now)
     order.save(update_fields=["refunded_minor", "status", "status_at", "in_review", "review_reason"])
+    if order.grant_id is not None:
+        benefits.refresh(order.account_id, cause=benefits.Cause.REFUND, source=order.number, now=now)
+    elif gone >= order.amount_minor and order.pk in holds.waiting_for_refund(order_id=order.pk):
+        return holds.record_refund(order.pk, now=now)
     return order
 
 

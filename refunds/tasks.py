@@ -8,10 +8,11 @@ from uuid import UUID
 from celery import shared_task
 
 from billing.errors import BillingError
+from billing.payments import holds
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
 from config import clock
-from refunds import sending
+from refunds import refused, sending
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +27,21 @@ def submit_refund(refund_id: str) -> None:
 
 
 @shared_task
+def pay_back_refused(order_id: str) -> None:
+    """Send back a payment that staff refused after a hold."""
+    refund = refused.pay_back(UUID(order_id), now=clock.now())
+    if refund is not None:
+        submit_refund(str(refund.pk))
+
+
+@shared_task
 def sweep() -> None:
     """Refunds that were never nudged, whose answer was lost, that take their time, or that a bank may return."""
+    for order_id in holds.waiting_for_refund():
+        try:
+            pay_back_refused(str(order_id))
+        except BillingError as refusal:
+            log.error("ALERT the payment of order %s cannot go back: %s %s", order_id, refusal.code, refusal.evidence)
     for refund_id in sending.claim_due(now=clock.now()):
         try:
             sending.check(refund_id, processor=get_processor(), now=clock.now())

@@ -101,11 +101,11 @@ def order_panels(order: TopUp) -> list[Panel]:
     """On an order's page: its disputes and warnings."""
     rows: list[tuple[Any, ...]] = [
         (link(one), status(one, "state"), money(one.counted_minor, one.currency), one.reason, ui.when(one.opened_at))
-        for one in order.disputes.order_by("-pk")[:20]
+        for one in Dispute.objects.filter(top_up=order).order_by("-pk")[:20]
     ]
     rows += [
         (link(one), status(one, "state"), ui.usd(one.frozen_usd), one.fraud_type, ui.when(one.at))
-        for one in order.fraud_warnings.order_by("-pk")[:20]
+        for one in EarlyFraudWarning.objects.filter(top_up=order).order_by("-pk")[:20]
     ]
     head = (_("dispute or warning"), _("state"), _("amount"), _("reason"), _("opened"))
     return [Panel(_("Disputes and fraud warnings"), head, rows, numbers=frozenset({2}))] if rows else []

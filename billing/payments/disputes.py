@@ -25,7 +25,7 @@ from billing.books import credits, ledger
 from billing.books.models import CreditGrant, JournalEntry, LedgerAccount, System, Wallet
 from billing.errors import InvalidRequest
 from billing.money import LEDGER_QUANTUM, Money, from_minor_units
-from billing.payments import flags, fraud_warnings, settling, topups
+from billing.payments import benefits, flags, fraud_warnings, settling, topups
 from billing.payments.models import TopUp
 from billing.payments.models_disputes import Dispute
 from billing.payments.processor import PaymentProcessor, UnknownAtProcessor
@@ -303,6 +303,7 @@ def _count(order: TopUp, *, now: datetime) -> None:
     """What the order says of its disputes; refunds read this under the same lock."""
     rows = Dispute.objects.filter(top_up=order, state__in=Dispute.COUNTED)
     counted = rows.aggregate(sum=Sum("counted_minor"))["sum"] or 0
+    status: str
     if rows.exists():
         status = Status.DISPUTED
     elif order.status != Status.DISPUTED:
@@ -316,6 +317,8 @@ def _count(order: TopUp, *, now: datetime) -> None:
     if status != order.status and order.grant_id and status in TopUp.NEXT[order.status]:
         order.move_to(status, now=now)
     order.save(update_fields=["disputed_minor", "status", "status_at"])
+    if order.grant_id is not None:
+        benefits.refresh(order.account_id, cause=benefits.Cause.DISPUTE, source=order.number, now=now)
 
 
 def check_by_hand(dispute_id: UUID, *, actor: User, reason: str, processor: PaymentProcessor, now: datetime) -> Dispute:

@@ -33,9 +33,11 @@ def when_refund_wanted(asked: Asked) -> Asked:
     return asked
 
 
-def waiting_for_refund(*, limit: int = 100) -> list[UUID]:
-    """Orders whose payment is to go back and has not, oldest first."""
+def waiting_for_refund(*, order_id: UUID | None = None, limit: int = 100) -> list[UUID]:
+    """Orders whose payment is to go back and has not, oldest first; of one order, whether it is among them."""
     rows = RiskAssessment.objects.filter(state=State.REFUND_WANTED).order_by("state_at")
+    if order_id is not None:
+        rows = rows.filter(pk=order_id)
     return list(rows.values_list("pk", flat=True)[:limit])
 
 

@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef
 
 from billing.books.models import JournalEntry
 from billing.payments.models import PaymentAttempt, TopUp
+from billing.payments.models_disputes import Dispute
 from billing.payments.processor_books import ChargeTaken, ProviderBooks
 from billing.payments.reconcile import BALANCE, Day, Finding, Kind, compares, explains, known_causes, orders_of, pages
 
@@ -145,3 +146,40 @@ def _finding(kind: str, charge: ChargeTaken, detail: str, order: TopUp | None = 
         charge.amount_minor,
         order.amount_minor if order else None,
     )
+
+
+@compares("disputes")
+def disputes(day: Day, *, provider: ProviderBooks) -> Iterator[Finding]:
+    """Every dispute at the provider is one that we know, of the same amount."""
+    for page in pages(provider.disputes_opened(day.since, day.until)):
+        ours = {
+            row.provider_id: row for row in Dispute.objects.filter(provider_id__in=[one.dispute_id for one in page])
+        }
+        for one in page:
+            day.count("disputes", one.currency, one.amount_minor)
+            day.explained.update(one.balance_lines)
+            row = ours.get(one.dispute_id)
+            kind = Kind.DISPUTE_UNKNOWN if row is None else Kind.DISPUTE_DIFFERS
+            if row is None:
+                detail = f"a dispute of {one.payment_intent_id}"
+            elif (row.amount_minor, row.currency) != (one.amount_minor, one.currency):
+                detail = f"we know {row.amount_minor} {row.currency}"
+            elif row.provider_status != one.status:
+                detail = f"it is {one.status} there, we know {row.provider_status}"
+            else:
+                continue
+            yield Finding(
+                kind,
+                one.dispute_id,
+                detail,
+                row.top_up_id if row else None,
+                one.currency,
+                one.amount_minor,
+                row.amount_minor if row else None,
+            )
+
+
+@explains
+def disputes_known(sources: set[str]) -> set[str]:
+    """Disputes whose movements are looked up by the dispute."""
+    return set(Dispute.objects.filter(provider_id__in=sources).values_list("provider_id", flat=True))

@@ -1,0 +1,29 @@
+"""A payment that staff refused after a hold goes back by itself: nothing was given for it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from billing.payments import holds
+from billing.payments.models_risk import RiskAssessment
+from billing.waking import wake
+from refunds import lifecycle
+from refunds.models import Refund
+
+
+def pay_back(order_id: UUID, *, now: datetime) -> Refund | None:
+    """The refund of a refused payment, made once; None when it does not want one (any more)."""
+    row = RiskAssessment.objects.select_related("decided_by").filter(pk=order_id).first()
+    if row is None or row.state != RiskAssessment.State.REFUND_WANTED:
+        return None
+    reason = row.decision or "refused after a risk check"
+    return lifecycle.return_uncredited(order_id, reason=reason, actor=row.decided_by, now=now)
+
+
+@holds.when_refund_wanted
+def wake_up(order_id: UUID) -> None:
+    """Called after the refusal's commit; the sweep finds what this does not reach."""
+    from refunds.tasks import pay_back_refused  # the tasks import the operations
+
+    wake(pay_back_refused, str(order_id))
