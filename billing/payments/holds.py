@@ -96,9 +96,10 @@ def record_refund(order_id: UUID, *, now: datetime) -> TopUp:
             return order
         row.move_to(State.REFUNDED, now=now)
         row.save(update_fields=["state", "state_at"])
-        order.move_to(TopUp.Status.REFUNDED, now=now)
-        order.refunded_minor = order.amount_minor
-        order.save(update_fields=["status", "status_at", "refunded_minor"])
+        if order.status != TopUp.Status.REFUNDED:  # whoever made the refund may have said so of the order itself
+            order.move_to(TopUp.Status.REFUNDED, now=now)
+            order.refunded_minor = order.amount_minor
+            order.save(update_fields=["status", "status_at", "refunded_minor"])
     return order
 
 

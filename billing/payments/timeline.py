@@ -113,7 +113,7 @@ def _checked(order: TopUp, check: RiskAssessment | None) -> list[dict[str, Any]]
     if check.state == State.RELEASED:
         return [held, _step(_("Check passed"), check.state_at)]
     refused = _step(_("Payment not accepted"), check.decided_at, "failed", _("Nothing was credited."))
-    if check.state == State.REFUND_WANTED:
+    if check.state == State.REFUND_WANTED and order.status == Status.PAID:
         return [held, refused, _step(_("The money goes back the way it was paid"), None, "active")]
     return [held, refused]
 
