@@ -20,15 +20,18 @@ from accounts.models import Account, AuditRecord, BenefitLevel
 from billing import notices
 from billing.books import ledger, verify
 from billing.errors import Conflict, InvalidRequest
-from billing.metering.models import Authorization
+from billing.metering.models import Authorization, UsageRecord
 from billing.models_notices import Notice
 from billing.payments import benefits, settling, tasks, topups
 from billing.payments import verify as _payments  # noqa: F401  # registers its checks
 from billing.payments.models import TopUp
 from billing.payments.models_benefits import BenefitLevelChange
+from config import clock
 from gateway import admission
+from gateway.parsing import Call
 from tests import factories
 from tests.api import Program, program
+from tests.billing.payments.conftest import Shop
 from tests.concurrency.helpers import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -342,3 +345,44 @@ def test_staff_set_a_level_from_the_accounts_page(client):
     gold = BenefitLevel.objects.get(name="Gold")
     client.post(address, {"level": str(gold.pk), "reason": "Contract 7", "token": "0" * 32}, follow=True)
     assert level_of(account) == "Gold"
+
+
+# --- Through the provider and the gateway -----------------------------------------------------------------------------
+def paid(shop: Shop, usd: str) -> TopUp:
+    """Ordered, paid at the provider, and told by a signed event."""
+    order = shop.order(usd)
+    assert shop.sandbox.pay(order.checkout_session_id).ok
+    shop.tell()
+    return TopUp.objects.get(pk=order.pk)
+
+
+def authorised(shop: Shop, name: str) -> Authorization:
+    """A call as a gateway has it authorised."""
+    call = Call(
+        request_id=name,
+        key_hash=None,
+        account_id=shop.account.pk,
+        billing_mode="payg",
+        model="acme/chat",
+        channel=None,
+        estimate={"input_tokens": 100, "max_output_tokens": 10},
+        trace_id=name,
+    )
+    [answer] = admission.authorize([call], token_id=None, now=clock.now())
+    assert isinstance(answer, admission.Admitted), answer
+    return Authorization.objects.get(account=shop.account, request_id=name)
+
+
+def test_j12_with_real_payments_and_calls_the_next_request_has_the_new_discount(shop: Shop) -> None:
+    factories.price("acme/chat", at=clock.now() - timedelta(days=1))
+    first = paid(shop, "480")
+    before = authorised(shop, "before")
+    second = paid(shop, "25")
+    after = authorised(shop, "after")
+    reversed_(second, 1000, now=clock.now())
+    last = authorised(shop, "last")
+    assert [one.user_discount for one in (before, after, last)] == [Decimal("0.98"), Decimal("0.95"), Decimal("0.95")]
+    assert [change.source for change in BenefitLevelChange.objects.order_by("pk")] == [first.number, second.number]
+    charged = factories.capture(before.pk, input_tokens=100, output_tokens=10, now=clock.now())
+    assert charged is not None
+    assert UsageRecord.objects.get(request_id="before").user_discount == Decimal("0.98")
