@@ -123,7 +123,7 @@ def turn_on(request: HttpRequest) -> HttpResponse:
     account, user = _payer(request)
     cards = saved.cards(account.pk)
     posted = request.method == "POST"
-    if posted and not _named_here(request, account):
+    if (posted and not _named_here(request, account)) or not (posted or request.GET):
         return redirect("payments:auto_top_up")
     form = forms_saved.AutoTopUpForm(request.POST if posted else request.GET, cards=cards)
     if not form.is_valid():
