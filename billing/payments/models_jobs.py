@@ -69,9 +69,7 @@ class CreditJob(models.Model):
         verbose_name_plural = _("credit jobs")
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(
-                    kind__in=["credit_order", "release_hold", "scheduled_credit", "compensate_late"]
-                ),
+                condition=models.Q(kind__in=["credit_order", "release_hold", "scheduled_credit", "compensate_late"]),
                 name="credit_job_kind",
             ),
             models.CheckConstraint(
@@ -177,5 +175,3 @@ class LateCredit(models.Model):
         if state not in self.NEXT[self.state]:
             raise InvalidTransition(late_credit=str(self.pk), current=str(self.state), wanted=str(state))
         self.state, self.decided_by, self.decided_at = self.State(state), by, now
-
-
