@@ -25,10 +25,10 @@ from billing.payments.models_benefits import BenefitLevelChange
 from billing.payments.models_disputes import Dispute, EarlyFraudWarning, ProviderWatch, RiskFlag
 from billing.payments.models_documents import Receipt, ReceiptSeries
 from billing.payments.models_fx import FxFeed
+from billing.payments.models_jobs import CreditJob, LateCredit
 from billing.payments.models_reconciling import Difference, Reconciliation
 from billing.payments.models_risk import AttemptTrace, RiskAssessment, RiskRule
 from billing.payments.models_saved import AutoTopUp, AutoTopUpRun, CardSetup, Consent, PaymentMethod
-from billing.payments.models_jobs import CreditJob, LateCredit
 
 __all__ = [
     "AlertFiring",

@@ -11,7 +11,6 @@ from uuid import UUID
 
 from celery import shared_task
 
-from billing.errors import BillingError
 from billing.payments import benefits, credit_jobs, fx, fx_feed, holds, jobs, receipts, reconcile, settling, webhooks
 from billing.payments.models import TopUp
 from billing.payments.processor import ProcessorUnavailable
