@@ -13,6 +13,7 @@ from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 
 READ: Final = (
+    *("billing.creditjob", "billing.latecredit"),
     *("accounts.user", "accounts.account", "accounts.membership", "accounts.benefitlevel", "accounts.auditrecord"),
     *("accounts.apikey", "accounts.keygroup", "accounts.managementkey", "accounts.gatewaytoken"),
     *("account.emailaddress", "auth.group"),
@@ -54,6 +55,8 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.decide_difference": ("difference", "Can take and accept differences with the provider"),
     "billing.stop_autotopup": ("autotopup", "Can stop an account's auto top-up"),
     "billing.set_benefitlevel": ("benefitlevelchange", "Can set an account's benefit level by agreement"),
+    "billing.decide_creditjob": ("creditjob", "Can retry, cancel and schedule credit jobs"),
+    "billing.decide_latecredit": ("latecredit", "Can compensate or dismiss late credit"),
     "billing.settle_topup": ("topup", "Can ask the payment provider about an order now"),
     "billing.decide_riskassessment": ("riskassessment", "Can release and refuse payments on hold"),
     "billing.release_earlyfraudwarning": ("earlyfraudwarning", "Can release credit that a fraud warning froze"),
@@ -89,6 +92,8 @@ _FINANCE: Final = (
     "billing.edit_vouchercampaign",
     "billing.make_codes_vouchercampaign",
     "billing.activate_vouchercampaign",
+    "billing.decide_creditjob",
+    "billing.decide_latecredit",
     "billing.replay_paymentevent",
     "billing.run_reconciliation",
     "billing.decide_difference",

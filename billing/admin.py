@@ -7,7 +7,15 @@ from billing.catalog import admin as catalog
 from billing.metering import admin as metering
 from billing.metering import admin_alerts, admin_drafts, admin_quarantine, admin_rehearsal, admin_rerating
 from billing.payments import admin as payments
-from billing.payments import admin_benefits, admin_disputes, admin_documents, admin_reconciling, admin_risk, admin_saved
+from billing.payments import (
+    admin_benefits,
+    admin_disputes,
+    admin_documents,
+    admin_jobs,
+    admin_reconciling,
+    admin_risk,
+    admin_saved,
+)
 
 __all__ = [
     "admin_alerts",
@@ -15,6 +23,7 @@ __all__ = [
     "admin_disputes",
     "admin_documents",
     "admin_drafts",
+    "admin_jobs",
     "admin_notices",
     "admin_quarantine",
     "admin_reconciling",

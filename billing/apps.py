@@ -11,6 +11,7 @@ class BillingConfig(AppConfig):
         from billing.books import credits  # noqa: F401  # registers open_wallet
         from billing.payments import (  # noqa: F401  # register themselves
             checks,
+            credit_jobs,  # registers what performs credit jobs
             handlers,
             handlers_disputes,
             handlers_saved,  # registers the events of saved cards

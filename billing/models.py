@@ -25,6 +25,7 @@ from billing.payments.models_benefits import BenefitLevelChange
 from billing.payments.models_disputes import Dispute, EarlyFraudWarning, ProviderWatch, RiskFlag
 from billing.payments.models_documents import Receipt, ReceiptSeries
 from billing.payments.models_fx import FxFeed
+from billing.payments.models_jobs import CreditJob, LateCredit
 from billing.payments.models_reconciling import Difference, Reconciliation
 from billing.payments.models_risk import AttemptTrace, RiskAssessment, RiskRule
 from billing.payments.models_saved import AutoTopUp, AutoTopUpRun, CardSetup, Consent, PaymentMethod
@@ -45,6 +46,7 @@ __all__ = [
     "CorrectedAccount",
     "Correction",
     "CreditGrant",
+    "CreditJob",
     "CreditProposal",
     "Difference",
     "Dispute",
@@ -57,6 +59,7 @@ __all__ = [
     "FxQuote",
     "FxRate",
     "JournalEntry",
+    "LateCredit",
     "LedgerAccount",
     "Model",
     "Notice",

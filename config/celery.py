@@ -36,6 +36,7 @@ app.conf.beat_schedule = {
     "payments: cards to keep and to forget": {"task": "billing.payments.tasks_saved.sweep_cards", "schedule": 60.0},
     "payments: dates of saved cards": {"task": "billing.payments.tasks_saved.watch_dates", "schedule": 3600.0},
     "payments: benefit levels to raise": {"task": "billing.payments.tasks.raise_levels", "schedule": 3600.0},
+    "payments: credit jobs that are due": {"task": "billing.payments.tasks.sweep_credit_jobs", "schedule": 20.0},
     "payments: events nobody finished": {"task": "billing.payments.tasks.sweep_events", "schedule": 15.0},
     "payments: orders without news": {"task": "billing.payments.tasks.sweep_top_ups", "schedule": 30.0},
     "payments: disputes and fraud warnings without news": {

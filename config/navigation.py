@@ -49,6 +49,8 @@ GROUPS: Final = (
             ("billing.billingdetails", gettext_lazy("Billing details"), "contact_page"),
             ("billing.paymentattempt", gettext_lazy("Payment attempts"), "credit_card"),
             ("billing.paymentevent", gettext_lazy("Payment events"), "webhook"),
+            ("billing.creditjob", gettext_lazy("Credit jobs"), "work_history"),
+            ("billing.latecredit", gettext_lazy("Late credit"), "schedule"),
             ("billing.dispute", gettext_lazy("Disputes"), "gavel"),
             ("billing.earlyfraudwarning", gettext_lazy("Fraud warnings"), "report"),
             ("billing.riskflag", gettext_lazy("Risk flags"), "flag"),

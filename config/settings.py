@@ -5,6 +5,7 @@ With nothing set this is a development installation: embedded PostgreSQL and Red
 """
 
 import hashlib
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -359,6 +360,14 @@ FX_FEED_MAX_STEP = Decimal(env.str("FX_FEED_MAX_STEP", default="0.1"))
 """A rate that is further than this share away from the last accepted one is not believed."""
 RISK_HOLD_MINUTES = env.int("RISK_HOLD_MINUTES", default=1440)
 """How long a payment that our rules hold waits for staff, before it is credited by itself."""
+LATE_CREDIT_AFTER = timedelta(minutes=env.int("LATE_CREDIT_AFTER_MINUTES", default=10))
+LATE_CREDIT_POLICY = env.str("LATE_CREDIT_POLICY", default="propose")
+if LATE_CREDIT_POLICY not in ("propose", "issue"):
+    raise ImproperlyConfigured("LATE_CREDIT_POLICY is propose or issue.")
+LATE_CREDIT_COMPENSATION_USD = Decimal(env.str("LATE_CREDIT_COMPENSATION_USD", default="1"))
+LATE_CREDIT_COMPENSATION_PERCENT = Decimal(env.str("LATE_CREDIT_COMPENSATION_PERCENT", default="2"))
+LATE_CREDIT_COMPENSATION_CAP_USD = Decimal(env.str("LATE_CREDIT_COMPENSATION_CAP_USD", default="20"))
+LATE_CREDIT_COMPENSATION_LASTS = timedelta(days=env.int("LATE_CREDIT_COMPENSATION_DAYS", default=90))
 
 # --- Admission ----------------------------------------------------------------------------------------------------
 GATEWAY_URL = env.str("GATEWAY_URL", default="https://gateway.example.com/v1")

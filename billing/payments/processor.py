@@ -129,6 +129,7 @@ class PaymentState:
     payment_intent_id: str = ""
     statuses: str = ""
     attempts: tuple[Attempt, ...] = field(default=())
+    paid_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

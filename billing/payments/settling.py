@@ -21,7 +21,7 @@ from accounts.models import User
 from billing.books import credits
 from billing.books.models import JournalEntry, System
 from billing.errors import InvalidRequest, NotFound
-from billing.payments import auto_state, benefits, failures, risk, topups
+from billing.payments import auto_state, benefits, failures, late, risk, topups
 from billing.payments.models import PaymentAttempt, TopUp
 from billing.payments.processor import (
     PaymentProcessor,
@@ -102,6 +102,8 @@ def record_outcome(order_id: UUID, state: PaymentState, *, now: datetime) -> Top
         if order.status not in TopUp.OPEN:
             order.check_at = None
         order.save(update_fields=_OUTCOME)
+        if order.credited_at == now:
+            late.notice(order, paid_at=state.paid_at, now=now)
         if order.automatic:
             auto_state.follow(order, now=now)
         return order

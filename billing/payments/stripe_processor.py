@@ -89,7 +89,7 @@ class StripeProcessor(Books, Disputes, Refunds, SavedCards, StripeClient):
         """The session, its payment and every attempt to pay it, as they are now."""
         with our_errors():
             session = self._client.v1.checkout.sessions.retrieve(
-                session_id, {"expand": ["payment_intent.latest_charge"]}
+                session_id, {"expand": ["payment_intent.latest_charge.balance_transaction"]}
             )
             intent = session.payment_intent if isinstance(session.payment_intent, stripe.PaymentIntent) else None
             attempts = self._attempts(intent) if intent else ()
@@ -107,6 +107,7 @@ class StripeProcessor(Books, Disputes, Refunds, SavedCards, StripeClient):
             payment_intent_id=intent.id if intent else "",
             statuses="/".join(filter(None, (status, payment_status, str(intent.status) if intent else ""))),
             attempts=attempts,
+            paid_at=_paid_at(intent),
         )
 
     def _attempts(self, intent: stripe.PaymentIntent) -> tuple[Attempt, ...]:
@@ -140,6 +141,16 @@ def _progress(status: str, payment_status: str, intent: str) -> Progress:
     if intent in _WAITING_INTENTS:
         return Progress.PROCESSING
     return Progress.FAILED if intent in _REFUSED_INTENTS else Progress.UNKNOWN
+
+
+def _paid_at(intent: stripe.PaymentIntent | None) -> datetime | None:
+    """When the money reached us. A charge is made when a payment begins; its balance transaction when it succeeds."""
+    charge = intent.latest_charge if intent else None
+    if not isinstance(charge, stripe.Charge) or charge.status != "succeeded":
+        return None
+    booked = charge.balance_transaction
+    moment = booked.created if isinstance(booked, stripe.BalanceTransaction) else charge.created
+    return datetime.fromtimestamp(moment, UTC)
 
 
 def _attempt(charge: stripe.Charge) -> Attempt:

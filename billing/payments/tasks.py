@@ -11,8 +11,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from billing.errors import BillingError
-from billing.payments import benefits, fx, fx_feed, holds, receipts, reconcile, settling, webhooks
+from billing.payments import benefits, credit_jobs, fx, fx_feed, holds, jobs, receipts, reconcile, settling, webhooks
 from billing.payments.models import TopUp
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
@@ -49,8 +48,23 @@ def sweep_top_ups() -> None:
         except ProcessorUnavailable as silence:
             log.warning("The payment provider does not answer (%r); the sweep goes on later", silence.__cause__)
             return
-        except BillingError as refusal:
-            log.error("ALERT top-up %s cannot be settled: %s %s", order_id, refusal.code, refusal.evidence)
+        except Exception as failure:
+            # One that cannot be settled must not keep the others waiting; a job goes on with it, where staff see it.
+            log.warning("Top-up %s cannot be settled", order_id, exc_info=True)
+            credit_jobs.take_over(TopUp.objects.get(pk=order_id), failure, now=clock.now())
+
+
+@shared_task
+def sweep_credit_jobs() -> None:
+    """Jobs on credit whose time has come."""
+    try:
+        processor = get_processor()
+    except ProcessorUnavailable:
+        processor = None
+    for job_id in jobs.claim_due(now=clock.now()):
+        job = jobs.run(job_id, processor=processor, now=clock.now())
+        if job.top_up_id:
+            after(TopUp.objects.get(pk=job.top_up_id))
 
 
 @shared_task
