@@ -36,6 +36,7 @@ class LevelForm(ReasonForm):
     threshold_usd = forms.DecimalField(
         label=_("From top-ups of (USD)"),
         min_value=0,
+        required=False,
         max_digits=12,
         decimal_places=2,
         help_text=_("Net of refunds and disputes. Lowering it raises accounts; raising it takes nothing from anybody."),

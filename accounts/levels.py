@@ -52,6 +52,8 @@ def change(
     level.save(update_fields=["discount", "rpm", "threshold_usd", "tpm"])
     level.refresh_from_db()
     after = _terms(level)
+    if before["threshold_usd"] == after["threshold_usd"]:  # said only where it changed
+        del before["threshold_usd"], after["threshold_usd"]
     if before != after:
         audit.record(
             actor=actor,

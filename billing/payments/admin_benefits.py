@@ -68,13 +68,12 @@ def benefit_panels(request: HttpRequest, owner: Account) -> list[Panel]:
     """Where the account stands and how it came there."""
     if not request.user.has_perm("billing.view_benefitlevelchange"):
         return []
-    found = benefits.standing(owner.pk)
-    note = gettext("Net top-ups: %(net)s. To the next level: %(missing)s. Promised: %(promised)s.") % {
-        "net": ui.usd_text(found.net),
-        "missing": ui.usd_text(found.missing) if found.following else "–",
-        "promised": found.floor or "–",
-    }
     rows = BenefitLevelChange.objects.filter(account=owner).select_related("before", "after", "floor")
+    newest = list(rows.order_by("-pk")[:10])
+    note = gettext("Net top-ups: %(net)s. Promised: %(promised)s.") % {
+        "net": ui.usd_text(benefits.net_top_ups(owner.pk)),
+        "promised": (newest[0].floor if newest else None) or "–",
+    }
     return [
         Panel(
             _("Benefit level"),
@@ -97,7 +96,7 @@ def benefit_panels(request: HttpRequest, owner: Account) -> list[Panel]:
                     one.source or "–",
                     one.floor or "–",
                 )
-                for one in rows.order_by("-pk")[:10]
+                for one in newest
             ],
             numbers=frozenset({3}),
             note=note,
