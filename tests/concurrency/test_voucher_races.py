@@ -41,13 +41,12 @@ def outcome(account: Any, code: str) -> str:
         try:
             return redeem(account, code, ip=f"2001:db8:{account.pk.int % 60000:x}::1", key=key).result
         except BillingError as refusal:
-            told = f"{refusal} {refusal.members}"
-            assert str(account.pk) not in told
-            return refusal.code
+            return refusal.code if str(account.pk) not in f"{refusal} {refusal.members}" else "told a name"
         except IntegrityError:
             return "broken"
         except OperationalError as away:
-            assert "couldn't get a connection" in str(away)
+            if "couldn't get a connection" not in str(away):
+                raise
     raise AssertionError("no connection came free")
 
 
