@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0001_initial'),
-        ("billing", "0023_documents"),
+        ("billing", "0024_credit_jobs"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
