@@ -1,6 +1,6 @@
 """`make bench`: every figure beside a floor or a peer measured in the same run (docs: only ratios mean anything).
 
-    python -m bench [calls] [million] [rating] [statement]
+    python -m bench [calls] [million] [rating] [webhooks] [statement]
 
 One line a figure: name, ours, floor, ratio, goal. Rounds are interleaved; a ratio is the median of the rounds' ratios.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from config import embedded
 
 ROOT = Path(__file__).resolve().parent.parent
-FIGURES = ("calls", "million", "rating", "statement")
+FIGURES = ("calls", "million", "rating", "statement", "webhooks")
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
         return 2
     options = [name for name in sys.argv[1:] if name.startswith("-")]
     code = 0
-    for name in ("calls", "million", "statement"):
+    for name in ("calls", "million", "statement", "webhooks"):
         if name not in wanted:
             continue
         with (
