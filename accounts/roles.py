@@ -109,7 +109,7 @@ _FINANCE: Final = (
     "refunds.settle_refund",
 )
 MAY: Final[dict[str, frozenset[str]]] = {
-    "support": frozenset({"refunds.cancel_refund"}),
+    "support": frozenset(),
     "operations": frozenset(_OPERATIONS),
     "finance": frozenset(_FINANCE),
     "admin": frozenset(ACTIONS),

@@ -21,7 +21,7 @@ from tests import factories
 from tests.staff import at_desk, desk, lists, page_of, person
 
 pytestmark = pytest.mark.django_db
-MOST_QUERIES = 13
+MOST_QUERIES = 12
 
 
 # --- The door -----------------------------------------------------------------------------------------------------
@@ -127,7 +127,12 @@ def test_a_rows_page_takes_few_queries(rows):
 
     assert taken["accounts.Account"]
     assert taken["billing.UsageRecord"]
-    assert {label: number for label, number in taken.items() if number > MOST_QUERIES} == {}
+    panels = {
+        model._meta.label: len(getattr(its_desk, "panel_makers", ()))
+        for model, its_desk in admin.site._registry.items()
+    }
+    # A panel that others hang on a page may ask once.
+    assert {label: number for label, number in taken.items() if number > MOST_QUERIES + panels[label]} == {}
 
 
 def test_the_dashboard_takes_few_queries_and_fewer_again(rows):
