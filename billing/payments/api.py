@@ -254,13 +254,13 @@ class UsdCny(ApiView):
         return Response(RateOutput(told).data)
 
 
-class QuoteInput(serializers.Serializer[Any]):
+class RateQuoteInput(serializers.Serializer[Any]):
     """For which amount; the promise itself is of the rate."""
 
     amount = DecimalText(max_length=40, required=False, help_text="US dollars; the answer then says what they cost.")
 
 
-class QuoteOutput(serializers.Serializer[Any]):
+class RateQuoteOutput(serializers.Serializer[Any]):
     """A rate that is kept for this account until a moment, for one order."""
 
     quote = serializers.UUIDField(source="pk", help_text="Send it with the order.")
@@ -293,13 +293,13 @@ class Quotes(ApiView):
     @extend_schema(
         operation_id="fx_quotes_create",
         summary="Keep the exchange rate for fifteen minutes",
-        request=QuoteInput,
-        responses={201: QuoteOutput},
+        request=RateQuoteInput,
+        responses={201: RateQuoteOutput},
         tags=["Money"],
     )
     def post(self, request: Request) -> Response:
         """One quote, one order. A quote moves no money, so it needs no key: an unused one is forgotten."""
-        told = self.body(QuoteInput)
+        told = self.body(RateQuoteInput)
         amount = topups.parse_amount(told["amount"]) if "amount" in told else None
         quote = fx.lock(self.account.pk, now=clock.now())
-        return Response(QuoteOutput(quote, context={"amount": amount}).data, status=status.HTTP_201_CREATED)
+        return Response(RateQuoteOutput(quote, context={"amount": amount}).data, status=status.HTTP_201_CREATED)

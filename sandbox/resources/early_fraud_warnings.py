@@ -47,9 +47,9 @@ def afterwards(charge: StoredObject, later: str, moment: Moment) -> None:
         warn(charge, moment)
 
 
-@endpoint("GET", "/v1/radar/early_fraud_warnings/{warning}")
+@endpoint("GET", "/v1/radar/early_fraud_warnings/{early_fraud_warning}")
 def retrieve(call: Call) -> Json:
-    return store.get(KIND, call.ids["warning"]).data
+    return store.get(KIND, call.ids["early_fraud_warning"]).data
 
 
 @endpoint(

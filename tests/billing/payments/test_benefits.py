@@ -47,6 +47,7 @@ def topped_up(account: Account, usd: str, *, now: Any = NOON) -> TopUp:
     with transaction.atomic():
         found = topups.locked(order.pk)
         found.move_to(TopUp.Status.AWAITING_PAYMENT, now=now)
+        found.move_to(TopUp.Status.PAID, now=now)
         settling._credit(found, now=now)
         found.save()
     return found

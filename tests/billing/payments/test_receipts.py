@@ -43,6 +43,7 @@ def paid_order(
         PaymentAttempt.objects.create(
             top_up=order, reference="ch_1", at=now, outcome="succeeded", brand="visa", last_four="4242"
         )
+        order.move_to(TopUp.Status.PAID, now=now)
         settling._credit(order, now=now)
         order.save()
     return order

@@ -10,6 +10,7 @@ from django.db import connection
 from billing.errors import InvalidRequest, InvalidTransition
 from billing.payments import reconcile, tasks
 from billing.payments.models import PaymentAttempt, TopUp
+from billing.payments.models_risk import AttemptTrace
 from billing.payments.models_reconciling import Difference, Reconciliation
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
@@ -101,6 +102,7 @@ def test_an_order_paid_twice_is_a_difference(shop: Shop) -> None:
 
 def test_credit_without_a_payment_is_a_difference(shop: Shop) -> None:
     order = paid(shop)
+    AttemptTrace.objects.all().delete()
     PaymentAttempt.objects.filter(top_up=order).delete()
     StoredObject.objects.filter(kind__in=["charge", "balance_transaction"]).delete()
     compare()
