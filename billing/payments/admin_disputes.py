@@ -147,6 +147,7 @@ class DisputeAdmin(BillingDesk):
                 usd("from_frozen", _("from credit frozen before")),
                 usd("from_grant", _("from unspent credit")),
                 usd("from_overdraft", _("put into overdraft")),
+                usd("from_fee", _("from a refund fee that was kept")),
                 column(
                     _("provider's fee, ours to pay"), lambda row: money(row.fee_minor, row.fee_currency), name="fee"
                 ),
