@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -55,10 +56,11 @@ def approve(refund: Refund, staff: User | None = None) -> Refund:
 
 def sent(refund: Refund) -> Refund:
     """As `submit` leaves it before the provider answers."""
-    row, _wallet = lifecycle.locked(refund.pk)
-    row.move_to(Refund.Status.SUBMITTED, now=NOON)
-    row.submitted_at = NOON
-    row.save()
+    with transaction.atomic():
+        row, _wallet = lifecycle.locked(refund.pk)
+        row.move_to(Refund.Status.SUBMITTED, now=NOON)
+        row.submitted_at = NOON
+        row.save()
     return row
 
 
