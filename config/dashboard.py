@@ -208,7 +208,7 @@ def board(numbers: dict[str, Any], may: Callable[[str], bool]) -> Board:
     if may("billing.view_quarantinedusage") and numbers["quarantined"]["calls"]:
         found.stats.append(_quarantined(numbers["quarantined"]))
     for name, title, note, model, filters in (
-        ("disputes", _("Disputes"), _("wait for the bank or for evidence"), Dispute, {"state__exact": "open"}),
+        ("disputes", _("Disputes"), _("wait for the bank or for evidence"), Dispute, {"waiting": "yes"}),
         ("warnings", _("Fraud warnings"), _("with frozen credit"), EarlyFraudWarning, {"state__exact": "frozen"}),
     ):
         number = numbers["banks"][name]

@@ -8,4 +8,4 @@ class RefundsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the handlers of events, what follows a refusal, the invariants and the daily comparison."""
-        from refunds import reconciling, refused, verify, webhooks  # noqa: F401
+        from refunds import booking, reconciling, refused, verify, webhooks  # noqa: F401

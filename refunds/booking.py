@@ -15,9 +15,9 @@ from uuid import UUID
 from django.db.models import Q, Sum
 
 from billing.books import credits, ledger
-from billing.books.models import CreditGrant, JournalEntry, LedgerAccount, System, Wallet
+from billing.books.models import JournalEntry, System, Wallet
 from billing.money import Money
-from billing.payments import benefits, holds
+from billing.payments import benefits, dispute_booking, disputes, giving_back, holds
 from billing.payments.models import TopUp
 from refunds.models import Refund
 
@@ -68,37 +68,11 @@ def give_back(refund: Refund, wallet: Wallet, *, now: datetime) -> None:
     else:
         lines = [ledger.debit(wallet.refunds_ledger_id, Money(refund.held_usd))]
     if refund.requested_usd:
-        lines += _credits(order, wallet, refund, now=now)
+        lines += giving_back.lines(order, refund.requested_usd, source=refund.number, now=now)
     if refund.fee_usd < 0:
         lines.append(ledger.credit(System.REVENUE_REFUND_FEE, Money(-refund.fee_usd)))
     _post(Entry.REFUND_FAILED, "back", refund, lines, now=now)
     credits.refresh_next_expiry(refund.account_id, now)
-
-
-def _credits(order: TopUp, wallet: Wallet, refund: Refund, *, now: datetime) -> list[ledger.Line]:
-    grant = CreditGrant.objects.get(pk=order.grant_id)
-    owed = min(wallet.overdraft, refund.requested_usd)
-    rest = refund.requested_usd - owed
-    same = min(rest, grant.amount - grant.remaining)
-    lines = [ledger.credit(grant, Money(same))] if same else []
-    if rest > same:  # a price correction has filled the grant meanwhile, and no grant holds more than it was given
-        place = LedgerAccount.objects.create(account_id=refund.account_id, kind=LedgerAccount.Kind.GRANT)
-        CreditGrant.objects.create(
-            ledger=place,
-            account_id=refund.account_id,
-            kind=grant.kind,
-            paid=grant.paid,
-            priority=grant.priority,
-            amount=rest - same,
-            remaining=0,
-            expires_at=grant.expires_at,
-            created_at=now,
-            source=refund.number,
-        )
-        lines.append(ledger.credit(place, Money(rest - same)))
-    if owed:
-        lines.append(ledger.credit(wallet.overdraft_ledger_id, Money(owed)))
-    return lines
 
 
 def _debits(*parts: tuple[UUID | str, Decimal]) -> list[ledger.Line]:
@@ -136,11 +110,22 @@ def recount(order_id: UUID, *, now: datetime) -> TopUp:
         if wanted != order.status:
             order.move_to(wanted, now=now)
     order.save(update_fields=["refunded_minor", "status", "status_at", "in_review", "review_reason"])
+    disputes.recount(order.pk, now=now)
+    order.refresh_from_db()
     if order.grant_id is not None:
         benefits.refresh(order.account_id, cause=benefits.Cause.REFUND, source=order.number, now=now)
     elif gone >= order.amount_minor and order.pk in holds.waiting_for_refund(order_id=order.pk):
         return holds.record_refund(order.pk, now=now)
     return order
+
+
+@dispute_booking.tells_refunds
+def gone(order: TopUp) -> dispute_booking.Refunded:
+    """For disputes: what has gone of an order, and what we kept of it."""
+    sums = Refund.objects.filter(top_up=order, status=Status.SUCCEEDED).aggregate(
+        gone=Sum("requested_minor"), fee=Sum("fee_usd")
+    )
+    return dispute_booking.Refunded(sums["gone"] or 0, sums["fee"] or Decimal(0))
 
 
 def _mark_uncredited(order: TopUp, *, live: int, gone: int) -> None:

@@ -66,6 +66,9 @@ class Migration(migrations.Migration):
                 ('from_frozen', models.DecimalField(decimal_places=10, default=0, max_digits=24, verbose_name='from credit frozen before')),
                 ('from_grant', models.DecimalField(decimal_places=10, default=0, max_digits=24, verbose_name='from unspent credit')),
                 ('from_overdraft', models.DecimalField(decimal_places=10, default=0, max_digits=24, verbose_name='put into overdraft')),
+                ('from_fee', models.DecimalField(decimal_places=10, default=0, help_text='Ours: the customer had paid it.', max_digits=24, verbose_name='from a refund fee that was kept')),
+                ('returned_usd', models.DecimalField(decimal_places=10, default=0, max_digits=24, verbose_name='given back before it was opened again')),
+                ('step', models.PositiveSmallIntegerField(default=0, help_text='Keeps the keys of later entries apart.')),
                 ('frozen_at', models.DateTimeField(blank=True, null=True, verbose_name='frozen')),
                 ('ended_at', models.DateTimeField(blank=True, null=True, verbose_name='booked as ended')),
                 ('flagged', models.BooleanField(default=False, verbose_name='flagged')),
@@ -78,7 +81,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'dispute',
                 'verbose_name_plural': 'disputes',
                 'indexes': [models.Index(fields=['account', '-id'], name='dispute_account'), models.Index(condition=models.Q(('state__in', ['inquiry', 'open'])), fields=['due_by'], name='dispute_waiting'), models.Index(condition=models.Q(('check_at__isnull', False)), fields=['check_at'], name='dispute_check')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('state__in', ['inquiry', 'open', 'won', 'lost', 'closed', 'prevented'])), name='dispute_state'), models.CheckConstraint(condition=models.Q(('counted_minor__gte', 0), ('from_frozen__gte', 0), ('from_grant__gte', 0), ('from_overdraft__gte', 0)), name='dispute_amounts')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('state__in', ['inquiry', 'open', 'won', 'lost', 'closed', 'prevented'])), name='dispute_state'), models.CheckConstraint(condition=models.Q(('from_fee__gte', 0), ('from_frozen__gte', 0), ('from_grant__gte', 0), ('from_overdraft__gte', 0), ('counted_minor__gte', 0), ('returned_usd__gte', 0)), name='dispute_amounts')],
             },
         ),
         migrations.CreateModel(

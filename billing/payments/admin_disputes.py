@@ -111,6 +111,21 @@ def order_panels(order: TopUp) -> list[Panel]:
     return [Panel(_("Disputes and fraud warnings"), head, rows, numbers=frozenset({2}))] if rows else []
 
 
+class Waiting(admin.SimpleListFilter):
+    """Disputes that have not ended, which is what the dashboard counts."""
+
+    title = _("waiting")
+    parameter_name = "waiting"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """One question."""
+        return [("yes", _("For the bank or for evidence"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Inquiries and open disputes."""
+        return queryset.filter(state__in=Dispute.WAITING) if self.value() == "yes" else queryset
+
+
 @admin.register(Dispute)
 class DisputeAdmin(BillingDesk):
     """What banks ask back: until when evidence is due, and what was frozen."""
@@ -129,7 +144,7 @@ class DisputeAdmin(BillingDesk):
         "reason",
         column(_("flagged"), lambda row: yes(row.flagged), name="flagged"),
     )
-    list_filter = (Since, "state", "flagged")
+    list_filter = (Since, Waiting, "state", "flagged")
     ordering = ("-pk",)
     account_order = ("-pk",)
     finds = (("text", "provider_id"), ("text", "top_up__number"), ("uuid", "account_id"), ("uuid", "pk"))
@@ -147,6 +162,7 @@ class DisputeAdmin(BillingDesk):
                 usd("from_frozen", _("from credit frozen before")),
                 usd("from_grant", _("from unspent credit")),
                 usd("from_overdraft", _("put into overdraft")),
+                usd("from_fee", _("from a refund fee that was kept")),
                 column(
                     _("provider's fee, ours to pay"), lambda row: money(row.fee_minor, row.fee_currency), name="fee"
                 ),

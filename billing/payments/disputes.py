@@ -9,23 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Sum
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
 from accounts.models import User
-from billing import notices
-from billing.books import credits, ledger
-from billing.books.models import CreditGrant, JournalEntry, LedgerAccount, System, Wallet
 from billing.errors import InvalidRequest
-from billing.money import LEDGER_QUANTUM, Money, from_minor_units
-from billing.payments import benefits, flags, fraud_warnings, settling, topups
+from billing.payments import benefits, dispute_booking, flags, settling, topups
 from billing.payments.models import TopUp
 from billing.payments.models_disputes import Dispute
 from billing.payments.processor import PaymentProcessor, UnknownAtProcessor
@@ -35,7 +29,6 @@ log = logging.getLogger(__name__)
 
 State = Dispute.State
 Status = TopUp.Status
-Kind = JournalEntry.Kind
 CHECK_EVERY: Final = timedelta(hours=6)
 # The provider's words. The list is open: an unknown one is kept and flagged, and changes nothing.
 STATES: Final[Mapping[str, str]] = {
@@ -107,13 +100,14 @@ def record(order_id: UUID, state: DisputeState, *, now: datetime) -> Dispute:
         elif wrong := _mismatch(row, order, state):
             _flag(row, wrong)
         elif not stale:
-            _follow(row, order, wanted, state, now=now)
+            _follow(row, order, wanted, now=now)
         elif row.state in (State.WON, State.LOST) and wanted in (State.WON, State.LOST):
             _flag(row, f"it was {row.state}, and the provider now says {state.status}")
         open_end = row.state in Dispute.WAITING or (row.state in (State.WON, State.CLOSED) and _unfinished(row))
         row.check_at = now + CHECK_EVERY if open_end else None
         row.save()
         _count(order, now=now)
+        row.refresh_from_db()
         return row
 
 
@@ -150,170 +144,74 @@ def _mismatch(row: Dispute, order: TopUp, state: DisputeState) -> str:
     return ""
 
 
+def _withdrawn(row: Dispute) -> int:
+    """What it has moved at the provider so far; below zero while our money is away."""
+    return sum(line["amount"] for line in row.balance_lines)
+
+
 def _unfinished(row: Dispute) -> bool:
     """Won, and the money is not back at the provider yet."""
-    return bool(row.balance_lines) and sum(line["amount"] for line in row.balance_lines) < 0
+    return _withdrawn(row) < 0
 
 
-def _follow(row: Dispute, order: TopUp, wanted: str, state: DisputeState, *, now: datetime) -> None:
+def _follow(row: Dispute, order: TopUp, wanted: str, *, now: datetime) -> None:
     """Step to the wanted state, and book what it means."""
     if row.state != wanted:
+        if row.state == State.CLOSED and wanted in Dispute.COUNTED and row.ended_at is not None:
+            dispute_booking.begin_again(row)
+        if row.state not in Dispute.COUNTED:
+            row.counted_minor = 0  # refunds may have gone since it was counted
         row.move_to(wanted)
         row.state_at = now
         if wanted in Dispute.COUNTED:
-            if not row.counted_minor:
-                row.counted_minor = _left(order, row, state.amount_minor)
             flags.set_flag(order.account_id, f"dispute {row.provider_id} of order {order.number}", now=now)
             log.error(
                 "ALERT dispute %s of order %s is %s: %s", row.provider_id, order.number, wanted, row.provider_status
             )
-    if wanted in Dispute.COUNTED and state.withdrawn and row.frozen_at is None and order.grant_id:
-        _freeze(row, order, now=now)
-    if wanted in Dispute.COUNTED and not order.grant_id and not order.in_review and order.status == Status.PAID:
-        order.in_review, order.review_reason = True, "the payment is disputed before it was credited"
-        order.save(update_fields=["in_review", "review_reason"])
+    if wanted in Dispute.COUNTED:
+        dispute_booking.count(row, order)
+        if row.frozen_at is None and order.grant_id and _withdrawn(row) < 0:
+            dispute_booking.take(row, order, now=now)
+        if not order.grant_id and not order.in_review and order.status == Status.PAID:
+            order.in_review, order.review_reason = True, "the payment is disputed before it was credited"
+            order.save(update_fields=["in_review", "review_reason"])
     if row.frozen_at is not None and row.ended_at is None:
         if wanted == State.LOST:
-            _lose(row, order, now=now)
+            dispute_booking.lose(row, order, now=now)
         elif wanted in (State.WON, State.CLOSED, State.PREVENTED):
-            _give_back(row, order, now=now)
+            dispute_booking.give_back(row, order, now=now)
 
 
-def _left(order: TopUp, row: Dispute, asked: int) -> int:
-    """Of what is asked, no more than what was neither refunded nor is disputed already."""
-    others = Dispute.objects.filter(top_up=order, state__in=Dispute.COUNTED).exclude(pk=row.pk)
-    taken = order.refunded_minor + (others.aggregate(sum=Sum("counted_minor"))["sum"] or 0)
-    return max(0, min(asked, order.amount_minor - taken))
+def recount(order_id: UUID, *, now: datetime) -> None:
+    """A refund of this order began, failed or went: what its disputes take of it may be more now.
 
-
-def in_usd(order: TopUp, minor: int) -> Decimal:
-    """A part of what was paid, as credit, at the order's own rate."""
-    return (order.amount_usd * minor / order.amount_minor).quantize(LEDGER_QUANTUM)
-
-
-def _key(row: Dispute, order: TopUp, what: str) -> str:
-    return f"dispute:{row.provider_id}:{order.number}:{what}"
-
-
-def _freeze(row: Dispute, order: TopUp, *, now: datetime) -> None:
-    """Take the amount once: first what a warning froze, then unspent credit of this payment, the rest as overdraft."""
-    row.frozen_at = now
-    amount = in_usd(order, row.counted_minor)
-    if amount <= 0:
-        return
-    wallet = Wallet.objects.get(pk=order.account_id)
-    grant = CreditGrant.objects.get(pk=order.grant_id)
-    row.from_frozen = fraud_warnings.use(order, amount, now=now)
-    row.from_grant = min(grant.remaining, amount - row.from_frozen)
-    row.from_overdraft = amount - row.from_frozen - row.from_grant
-    lines = [
-        ledger.debit(place, Money(part))
-        for place, part in (
-            (System.FROZEN, row.from_frozen),
-            (grant.pk, row.from_grant),
-            (wallet.overdraft_ledger_id, row.from_overdraft),
-        )
-        if part
-    ]
-    ledger.post(
-        Kind.DISPUTE_OPENED,
-        *lines,
-        ledger.credit(System.CHARGEBACK, Money(amount)),
-        account_id=order.account_id,
-        key=_key(row, order, "opened"),
-        now=now,
-        meta={"order": order.number, "dispute": row.provider_id},
-    )
-    _tell(row, order, "dispute_opened", now=now)
-
-
-def _give_back(row: Dispute, order: TopUp, *, now: datetime) -> None:
-    """The same sum back: it pays what is owed now, fills this payment's grant, and is new credit beyond that."""
-    row.ended_at = now
-    amount = row.taken
-    if amount <= 0:
-        return
-    wallet = Wallet.objects.get(pk=order.account_id)
-    grant = CreditGrant.objects.get(pk=order.grant_id)
-    owed = min(wallet.overdraft, amount)
-    parts = [(wallet.overdraft_ledger_id, owed)]
-    room = min(grant.amount - grant.remaining, amount - owed)
-    parts.append((grant.pk, room))
-    if more := amount - owed - room:
-        # Calls that this credit paid were taken back meanwhile, so that its grant is full again.
-        place = LedgerAccount.objects.create(account_id=order.account_id, kind=LedgerAccount.Kind.GRANT)
-        CreditGrant.objects.create(
-            ledger=place,
-            account_id=order.account_id,
-            kind=CreditGrant.Kind.CASH,
-            paid=True,
-            priority=grant.priority,
-            amount=more,
-            remaining=0,
-            created_at=now,
-            source=f"dispute:{row.provider_id}",
-        )
-        parts.append((place.pk, more))
-    ledger.post(
-        Kind.DISPUTE_WON,
-        ledger.debit(System.CHARGEBACK, Money(amount)),
-        *(ledger.credit(place, Money(part)) for place, part in parts if part),
-        account_id=order.account_id,
-        key=_key(row, order, "won"),
-        now=now,
-        meta={"order": order.number, "dispute": row.provider_id},
-    )
-    credits.refresh_next_expiry(order.account_id, now)
-    _tell(row, order, "dispute_won", now=now)
-
-
-def _lose(row: Dispute, order: TopUp, *, now: datetime) -> None:
-    """Final: the money has left our balance at the provider, and the customer's credit stays down."""
-    row.ended_at = now
-    amount = row.taken
-    if amount <= 0:
-        return
-    ledger.post(
-        Kind.DISPUTE_LOST,
-        ledger.debit(System.CHARGEBACK, Money(amount)),
-        ledger.credit(System.PROCESSOR_STRIPE, Money(amount)),
-        account_id=order.account_id,
-        key=_key(row, order, "lost"),
-        now=now,
-        meta={"order": order.number, "dispute": row.provider_id},
-    )
-    _tell(row, order, "dispute_lost", now=now)
-
-
-def _tell(row: Dispute, order: TopUp, kind: str, *, now: datetime) -> None:
-    notices.tell(
-        order.account_id,
-        kind,
-        key=f"{kind}:{row.provider_id}",
-        context={
-            "order": order.number,
-            "paid": f"{from_minor_units(row.amount_minor, order.currency):.2f} {order.currency}",
-            "amount_usd": str(row.taken),
-        },
-        now=now,
-    )
+    The caller holds the wallet's lock.
+    """
+    order: TopUp = TopUp.objects.get(pk=order_id)
+    if order.disputed_minor or order.status == Status.DISPUTED:
+        _count(order, now=now)
 
 
 def _count(order: TopUp, *, now: datetime) -> None:
     """What the order says of its disputes; refunds read this under the same lock."""
-    rows = Dispute.objects.filter(top_up=order, state__in=Dispute.COUNTED)
-    counted = rows.aggregate(sum=Sum("counted_minor"))["sum"] or 0
+    rows = list(Dispute.objects.filter(top_up=order, state__in=Dispute.COUNTED).order_by("pk"))
+    for row in rows:
+        dispute_booking.count(row, order)
+        if row.frozen_at is not None:
+            dispute_booking.take(row, order, now=now)
+        row.save()
+    gone = dispute_booking.refunded(order).gone_minor
     status: str
-    if rows.exists():
+    if rows:
         status = Status.DISPUTED
     elif order.status != Status.DISPUTED:
         status = order.status
-    elif not order.refunded_minor:
+    elif not gone:
         status = Status.CREDITED
     else:
-        whole = order.refunded_minor >= order.amount_minor
+        whole = gone >= order.amount_minor
         status = Status.REFUNDED if whole else Status.PARTIALLY_REFUNDED
-    order.disputed_minor = counted
+    order.disputed_minor = sum(row.counted_minor for row in rows)
     if status != order.status and order.grant_id and status in TopUp.NEXT[order.status]:
         order.move_to(status, now=now)
     order.save(update_fields=["disputed_minor", "status", "status_at"])

@@ -14,10 +14,10 @@ from accounts import audit
 from accounts.models import User
 from billing import notices
 from billing.books import credits, ledger
-from billing.books.models import CreditGrant, JournalEntry, LedgerAccount, System, Wallet
+from billing.books.models import CreditGrant, JournalEntry, System
 from billing.errors import InvalidRequest, InvalidTransition
 from billing.money import Money
-from billing.payments import flags, topups
+from billing.payments import flags, giving_back, topups
 from billing.payments.models import TopUp
 from billing.payments.models_disputes import Dispute, EarlyFraudWarning
 from billing.payments.processor_disputes import WarningState
@@ -94,31 +94,14 @@ def release(warning_id: UUID, *, actor: User, reason: str, now: datetime) -> Ear
         if State.RELEASED not in EarlyFraudWarning.NEXT[row.state]:
             raise InvalidTransition(_("Nothing is frozen any more."), current=str(row.state))
         amount = row.frozen_usd - row.used_usd - row.released_usd
-        wallet = Wallet.objects.get(pk=order.account_id)
-        grant = CreditGrant.objects.get(pk=order.grant_id)
-        owed = min(wallet.overdraft, amount)
-        room = min(grant.amount - grant.remaining, amount - owed)
-        parts = [(wallet.overdraft_ledger_id, owed), (grant.pk, room)]
-        if more := amount - owed - room:
-            place = LedgerAccount.objects.create(account_id=order.account_id, kind=LedgerAccount.Kind.GRANT)
-            CreditGrant.objects.create(
-                ledger=place,
-                account_id=order.account_id,
-                kind=CreditGrant.Kind.CASH,
-                paid=True,
-                amount=more,
-                remaining=0,
-                created_at=now,
-                source=f"fraud_warning:{row.provider_id}",
-            )
-            parts.append((place.pk, more))
+        source = f"fraud_warning:{row.provider_id}"
         row.released_usd += amount
         row.state, row.ended_at, row.ended_by = State.RELEASED, now, actor
         row.save(update_fields=["released_usd", "state", "ended_at", "ended_by"])
         ledger.post(
             Kind.CREDIT_RELEASED,
             ledger.debit(System.FROZEN, Money(amount)),
-            *(ledger.credit(place, Money(part)) for place, part in parts if part),
+            *giving_back.lines(order, amount, source=source, now=now),
             account_id=order.account_id,
             key=f"fraud_warning:{row.provider_id}:{order.number}:released",
             now=now,

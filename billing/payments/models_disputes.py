@@ -64,6 +64,11 @@ class Dispute(models.Model):
     from_frozen = models.DecimalField(_("from credit frozen before"), default=0, **AMOUNT)
     from_grant = models.DecimalField(_("from unspent credit"), default=0, **AMOUNT)
     from_overdraft = models.DecimalField(_("put into overdraft"), default=0, **AMOUNT)
+    from_fee = models.DecimalField(
+        _("from a refund fee that was kept"), default=0, help_text=_("Ours: the customer had paid it."), **AMOUNT
+    )
+    returned_usd = models.DecimalField(_("given back before it was opened again"), default=0, **AMOUNT)
+    step = models.PositiveSmallIntegerField(default=0, help_text="Keeps the keys of later entries apart.")
     frozen_at = models.DateTimeField(_("frozen"), null=True, blank=True)
     ended_at = models.DateTimeField(_("booked as ended"), null=True, blank=True)
     flagged = models.BooleanField(_("flagged"), default=False)
@@ -79,7 +84,14 @@ class Dispute(models.Model):
                 name="dispute_state",
             ),
             models.CheckConstraint(
-                condition=models.Q(from_frozen__gte=0, from_grant__gte=0, from_overdraft__gte=0, counted_minor__gte=0),
+                condition=models.Q(
+                    from_fee__gte=0,
+                    from_frozen__gte=0,
+                    from_grant__gte=0,
+                    from_overdraft__gte=0,
+                    counted_minor__gte=0,
+                    returned_usd__gte=0,
+                ),
                 name="dispute_amounts",
             ),
         ]
@@ -98,9 +110,14 @@ class Dispute(models.Model):
         return self.from_frozen + self.from_grant
 
     @property
-    def taken(self) -> Decimal:
-        """USD taken from the customer when the dispute was opened."""
+    def from_customer(self) -> Decimal:
+        """USD taken from the customer."""
         return self.from_credit + self.from_overdraft
+
+    @property
+    def taken(self) -> Decimal:
+        """USD that stands, or stood, on the chargeback account for it."""
+        return self.from_customer + self.from_fee
 
     def move_to(self, state: str) -> None:
         """Change the state in memory if the table allows it."""

@@ -203,6 +203,9 @@ def _take(order: TopUp, *, now: datetime) -> None:
     """The money has arrived: credit it, unless a person must look first or our own rules hold it."""
     if order.in_review or order.refunded_minor:  # what goes back is not credited as well
         return
+    if order.disputed_minor:
+        _send_to_review(order, "the payment is disputed before it was credited", paid=True, now=now)
+        return
     if order.status != Status.PAID:
         order.move_to(Status.PAID, now=now)
         order.paid_at = now

@@ -13,6 +13,8 @@ from billing.payments import topups
 from billing.payments.models import TopUp
 from billing.payments.models_disputes import Dispute
 from billing.payments.processor_disputes import DisputeLine, DisputeState, WarningState
+from billing.payments.processor_refunds import RefundProgress, RefundState
+from refunds import external
 from tests import factories
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -90,22 +92,13 @@ def spend(order: TopUp, usd: str, *, key: str = "spent") -> None:
     )
 
 
-def refund(order: TopUp, minor: int, *, key: str = "refund") -> TopUp:
-    """A refund that was paid, as far as the books and the order are concerned."""
-    order.refresh_from_db()
-    usd = order.amount_usd * minor / order.amount_minor
-    ledger.post(
-        JournalEntry.Kind.REFUND_PAID,
-        ledger.debit(order.grant_id, Money(usd)),
-        ledger.credit(System.PROCESSOR_STRIPE, Money(usd)),
-        account_id=order.account_id,
-        key=key,
-        now=NOON,
+def refund(order: TopUp, minor: int, *, key: str = "refund", progress: str = "succeeded") -> TopUp:
+    """A refund that was made in the provider's dashboard: no fee."""
+    said = RefundState(
+        f"re_{order.number}_{key}", order.payment_intent_id, RefundProgress(progress), progress, minor, order.currency
     )
-    order.refunded_minor += minor
-    if order.status == "credited":
-        order.move_to("partially_refunded", now=NOON)
-    order.save()
+    external.apply(said, now=NOON)
+    order.refresh_from_db()
     return order
 
 

@@ -133,7 +133,10 @@ def test_two_disputes_of_one_payment_never_take_more_than_it_was():
     say(order, state(order, "needs_response", -1500, amount=1500), state(order, "needs_response", OUT, name="dp_2"))
     assert (the().counted_minor, the("dp_2").counted_minor, order.disputed_minor) == (1500, 500, 2000)
     say(order, state(order, "won", -1500, 1500, amount=1500))
-    assert (order.status, order.disputed_minor, money(order)) == ("disputed", 500, (15, 0, 15))
+    # The bank still holds the whole payment for the other dispute.
+    assert (order.status, order.disputed_minor, money(order)) == ("disputed", 2000, (0, 0, 0))
+    say(order, state(order, "won", OUT, BACK, name="dp_2"))
+    assert (order.status, order.disputed_minor, money(order)) == ("credited", 0, (20, 0, 20))
     assert not broken_books()
 
 
