@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 Status = TopUp.Status
 LONGEST_WAIT: Final = timedelta(hours=1)
+CHECK_NOW_EVERY: Final = timedelta(seconds=5)
+"""How often a customer may have the provider asked about one order."""
 
 
 def settle(order_id: UUID, *, processor: PaymentProcessor, now: datetime, session_id: str = "") -> TopUp:

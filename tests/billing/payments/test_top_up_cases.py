@@ -509,7 +509,7 @@ def test_an_event_that_keeps_failing_is_parked_and_can_be_replayed(
         for _ in range(webhooks.PARK_AFTER - 1):
             webhooks.process(event.pk, processor=get_processor(), now=now)
         event.refresh_from_db()
-        assert (event.state, event.attempts) == ("parked", webhooks.PARK_AFTER)
+        assert (event.state, event.attempts, event.reason) == ("parked", webhooks.PARK_AFTER, "failing")
         assert "a bug of that app" in event.last_error
         assert any("ALERT" in record.message for record in caplog.records)
 
@@ -517,7 +517,7 @@ def test_an_event_that_keeps_failing_is_parked_and_can_be_replayed(
         webhooks.replay(event.pk, actor=factories.user(is_staff=True), reason="mended", now=now)
         webhooks.process(event.pk, processor=get_processor(), now=now)
         event.refresh_from_db()
-        assert event.state == "processed"
+        assert (event.state, event.reason) == ("processed", "")
     finally:
         del webhooks._handlers["invoice.paid"]
 
@@ -531,7 +531,7 @@ def test_silence_of_the_provider_delays_an_event_and_never_parks_it(shop: Shop) 
     webhooks.process(event.pk, processor=get_processor(), now=clock.now())
 
     event.refresh_from_db()
-    assert (event.state, event.attempts) == ("received", 1)
+    assert (event.state, event.attempts, event.silences) == ("received", 0, 1)
     assert event.due_at > clock.now()
     webhooks.process(event.pk, processor=get_processor(), now=clock.now())
     assert shop.balance() == TWENTY
