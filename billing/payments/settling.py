@@ -214,7 +214,8 @@ def _take(order: TopUp, *, now: datetime) -> None:
 
 
 def credit_paid(order: TopUp, *, now: datetime) -> TopUp:
-    """Credit a payment that arrived earlier and was kept back. The caller holds the wallet's lock."""
+    """Credit a payment that arrived earlier and was kept back. The caller holds the wallet's lock, and knows how much
+    of the time was a check of ours: whether the credit is late is for the caller to say."""
     _credit(order, now=now)
     order.save(update_fields=["checkout_url", "credited_at", "grant", "status", "status_at"])
     if order.automatic:
