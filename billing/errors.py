@@ -309,6 +309,12 @@ class FlowPeriodExhausted(RateDenial):
     title = _("The Flows of this billing period are used up.")
 
 
+class CheckedJustNow(BillingError):
+    code = "checked_just_now"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    title = _("The payment provider was asked a moment ago. Please wait a few seconds.")
+
+
 # --- Vouchers: what happened to a code, never to whom ----------------------------------------------------------------
 
 

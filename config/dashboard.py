@@ -24,6 +24,7 @@ from billing.metering.models_quarantine import QuarantinedUsage
 from billing.metering.models_rerating import Correction
 from billing.payments.models import PaymentEvent, TopUp
 from billing.payments.models_disputes import Dispute, EarlyFraudWarning
+from billing.payments.models_jobs import CreditJob, LateCredit
 from config import clock
 from config.admin_cells import list_url
 from config.admin_finding import first_id
@@ -72,7 +73,7 @@ class Board:
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What unfold asks for before it renders the index."""
-    numbers: Any = cache.get_or_set("admin-dashboard-4", lambda: measure(clock.now()), KEPT_SECONDS)
+    numbers: Any = cache.get_or_set("admin-dashboard-5", lambda: measure(clock.now()), KEPT_SECONDS)
     return {**context, "title": _("Dashboard"), "board": board(numbers, request.user.has_perm)}
 
 
@@ -109,7 +110,7 @@ def measure(now: datetime) -> dict[str, Any]:
         "orders": orders,
         "events": events,
         "overdraft": Wallet.objects.filter(overdraft__gt=0).aggregate(sum=Sum("overdraft"), accounts=Count("pk")),
-        **_waiting(),
+        **_waiting(now),
         "holds": _holds(now),
         "refused": list(refused),
         "charges": _charges(month.date(), today.date()),
@@ -124,19 +125,24 @@ _WAITING: Final = """
          (SELECT count(*) FROM billing_dispute WHERE state IN ('inquiry', 'open')),
          (SELECT count(*) FROM billing_earlyfraudwarning WHERE state = 'frozen'),
          (SELECT count(*) FROM billing_pricedraft WHERE state = 'proposed'),
-         (SELECT count(*) FROM billing_correction WHERE state IN ('proposed', 'reversal_asked'))"""
+         (SELECT count(*) FROM billing_correction WHERE state IN ('proposed', 'reversal_asked')),
+         (SELECT count(*) FROM billing_creditjob WHERE state = 'failed'),
+         (SELECT count(*) FROM billing_creditjob WHERE state IN ('due', 'retrying') AND due_at <= %s),
+         (SELECT count(*) FROM billing_latecredit WHERE state = 'proposed')"""
 
 
-def _waiting() -> dict[str, Any]:
+def _waiting(now: datetime) -> dict[str, Any]:
     """What waits for a person, in one look: each of these is small, and an index knows it."""
     with connection.cursor() as cursor:
-        cursor.execute(_WAITING)
-        proposals, amount, calls, accounts, disputes, warnings, drafts, corrections = cursor.fetchone()
+        cursor.execute(_WAITING, [now])
+        found = cursor.fetchone()
+    proposals, amount, calls, accounts, disputes, warnings, drafts, corrections, failed, due, late = found
     return {
         "proposals": {"number": proposals, "sum": amount},
         "quarantined": {"calls": calls, "accounts": accounts},
         "banks": {"disputes": disputes, "warnings": warnings},
         "prices": {"drafts": drafts, "corrections": corrections},
+        "jobs": {"failed": failed, "due": due, "late": late},
     }
 
 
@@ -221,6 +227,21 @@ def board(numbers: dict[str, Any], may: Callable[[str], bool]) -> Board:
         number = numbers["prices"][name]
         if number and may(f"billing.view_{priced._meta.model_name}"):
             found.stats.append(Stat(title, ui.count(number), _("for a second person"), list_url(priced), True))
+    found.stats.extend(_credit_waiting(numbers["jobs"], may))
+    return found
+
+
+def _credit_waiting(jobs: dict[str, int], may: Callable[[str], bool]) -> list[Stat]:
+    """Credit that did not come by itself, and credit that came late through our fault."""
+    found = []
+    if (jobs["failed"] or jobs["due"]) and may("billing.view_creditjob"):
+        note = _("%(failed)s failed, %(due)s due") % {"failed": ui.count(jobs["failed"]), "due": ui.count(jobs["due"])}
+        url = list_url(CreditJob, state__exact="failed" if jobs["failed"] else "due")
+        value = ui.count(jobs["failed"] + jobs["due"])
+        found.append(Stat(_("Credit jobs"), value, note, url, bool(jobs["failed"])))
+    if jobs["late"] and may("billing.view_latecredit"):
+        url = list_url(LateCredit, state__exact="proposed")
+        found.append(Stat(_("Late credit"), ui.count(jobs["late"]), _("to be decided"), url, True))
     return found
 
 

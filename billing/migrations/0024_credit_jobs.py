@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
             name='CreditJob',
             fields=[
                 ('id', models.UUIDField(default=config.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('credit_order', 'Settle an order that fails'), ('release_hold', 'Credit after a risk hold'), ('scheduled_credit', 'Give scheduled credit'), ('compensate_late', 'Compensate late credit')], max_length=20, verbose_name='kind')),
+                ('kind', models.CharField(choices=[('credit_order', 'Settle an order that fails'), ('scheduled_credit', 'Give scheduled credit'), ('compensate_late', 'Compensate late credit')], max_length=20, verbose_name='kind')),
                 ('key', models.CharField(help_text='Names the intent, for ever.', max_length=160, unique=True, verbose_name='key')),
                 ('payload', models.JSONField(default=dict, verbose_name='particulars')),
                 ('state', models.CharField(choices=[('due', 'Due'), ('retrying', 'Retrying'), ('done', 'Done'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='due', max_length=10, verbose_name='state')),
@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'credit job',
                 'verbose_name_plural': 'credit jobs',
                 'indexes': [models.Index(condition=models.Q(('state__in', ['due', 'retrying'])), fields=['due_at'], name='credit_job_due'), models.Index(fields=['account', '-id'], name='credit_job_account'), models.Index(fields=['state', '-id'], name='credit_job_by_state')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('kind__in', ['credit_order', 'release_hold', 'scheduled_credit', 'compensate_late'])), name='credit_job_kind'), models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', True), ('state__in', ['due', 'retrying', 'failed'])), models.Q(('finished_at__isnull', False), ('state__in', ['done', 'cancelled'])), _connector='OR'), name='credit_job_state'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'failed'), _negated=True), models.Q(('last_error', ''), _negated=True), _connector='OR'), name='credit_job_failed')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('kind__in', ['credit_order', 'scheduled_credit', 'compensate_late'])), name='credit_job_kind'), models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', True), ('state__in', ['due', 'retrying', 'failed'])), models.Q(('finished_at__isnull', False), ('state__in', ['done', 'cancelled'])), _connector='OR'), name='credit_job_state'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'failed'), _negated=True), models.Q(('last_error', ''), _negated=True), _connector='OR'), name='credit_job_failed')],
             },
         ),
         migrations.CreateModel(
@@ -66,5 +66,40 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['account', '-id'], name='late_credit_account'), models.Index(condition=models.Q(('state', 'proposed')), fields=['created_at'], name='late_credit_open')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('amount_usd__gt', 0)), name='late_credit_amount'), models.CheckConstraint(condition=models.Q(('cause__in', ['event_lost', 'inbox_late', 'worker_late'])), name='late_credit_cause'), models.CheckConstraint(condition=models.Q(models.Q(('decided_at__isnull', True), ('grant__isnull', True), ('state', 'proposed')), models.Q(('decided_at__isnull', False), ('grant__isnull', False), ('state', 'issued')), models.Q(('decided_at__isnull', False), ('grant__isnull', True), ('state', 'dismissed')), _connector='OR'), name='late_credit_state')],
             },
+        ),
+        migrations.AddField(
+            model_name='paymentevent',
+            name='reason',
+            field=models.CharField(blank=True, choices=[('unknown_type', 'A type of event that we do not know'), ('unknown_status', 'A status that we do not know'), ('wrong_mode', 'Test event in live mode, or live event in test mode'), ('failing', 'Our work on it failed again and again'), ('second_checkout', 'A second checkout names the same order'), ('foreign_object', 'Its object belongs to nothing that we know')], max_length=16, verbose_name='reason'),
+        ),
+        migrations.AddField(
+            model_name='paymentevent',
+            name='silences',
+            field=models.PositiveIntegerField(default=0, help_text='The provider did not answer; that only delays.', verbose_name='times without answer'),
+        ),
+        migrations.AddField(
+            model_name='paymentevent',
+            name='top_up',
+            field=models.ForeignKey(blank=True, help_text='Kept where something is wrong with the event.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.topup', verbose_name='order'),
+        ),
+        # Events of earlier versions get the reason that their state tells.
+        migrations.RunSQL(
+            """
+            UPDATE billing_paymentevent SET reason = CASE
+              WHEN state = 'quarantined' THEN 'wrong_mode'
+              WHEN state = 'parked' THEN 'failing'
+              WHEN last_error LIKE '%a second checkout%' THEN 'second_checkout'
+              WHEN last_error <> '' THEN 'unknown_status'
+              ELSE 'unknown_type' END
+            WHERE flagged OR state IN ('parked', 'quarantined')""",
+            migrations.RunSQL.noop,
+        ),
+        migrations.AddIndex(
+            model_name='paymentevent',
+            index=models.Index(condition=models.Q(('reason', ''), _negated=True), fields=['reason', '-received_at'], name='payment_event_reason'),
+        ),
+        migrations.AddConstraint(
+            model_name='paymentevent',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('flagged', False), models.Q(('state__in', ['parked', 'quarantined']), _negated=True)), models.Q(('reason', ''), _negated=True), _connector='OR'), name='payment_event_explained'),
         ),
     ]

@@ -278,6 +278,7 @@ def without_secrets(value: Any) -> Any:
 class PaymentEventAdmin(BillingDesk):
     """The inbox: what the provider told, and what became of it."""
 
+    related = ("top_up",)
     moment = "received_at"
     list_display = (
         at("received_at", _("received")),
@@ -286,16 +287,21 @@ class PaymentEventAdmin(BillingDesk):
         column(_("object"), lambda one: one.object_id, name="object"),
         column(_("tries"), lambda one: ui.count(one.attempts), number=True, name="tries"),
         at("due_at", _("next try")),
-        column(_("flagged"), lambda one: gettext("yes") if one.flagged else "", name="flagged"),
+        column(_("reason"), lambda one: one.get_reason_display(), name="reason"),
+        to("top_up", _("order")),
         column(_("last error"), lambda one: one.last_error[:60], name="error"),
     )
-    list_filter = (Since, "state", "flagged")
+    list_filter = (Since, "state", "flagged", "reason")
     ordering = ("-received_at", "-pk")
     finds = (("text", "event_id"), ("text", "object_id"), ("number", "pk"))
     search_help_text = _("Event's or object's id at the provider")
     facts = (
         (_("Event"), ("event_id", "type", "provider", "object_id", "api_version", "livemode", "received_at")),
-        (_("Work"), ("state", "state_at", "attempts", "due_at", "last_error", "flagged")),
+        (_("Work"), ("state", "state_at", "attempts", "silences", "due_at", "last_error")),
+        (
+            _("Why a person should look"),
+            ("flagged", column(_("reason"), lambda one: one.get_reason_display()), "top_up"),
+        ),
     )
     actions_detail = ("replay",)
 

@@ -2,22 +2,83 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, time
+from decimal import Decimal
 from typing import Any
 
+from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.admin import AccountAdmin
 from accounts.admin_parts import audit_panel, person
+from accounts.models import Account
 from billing.desk import BillingDesk
-from billing.payments import jobs, late
+from billing.payments import credit_jobs, jobs, late
 from billing.payments.models_jobs import CreditJob, LateCredit
 from config import clock
-from config.admin_base import staff_action
+from config.admin_base import ReasonForm, staff_action
 from config.admin_cells import Panel, at, column, state, to, usd
 from config.admin_finding import Since
 from config.templatetags import ui
+
+
+class ScheduleForm(ReasonForm):
+    """Credit on a date."""
+
+    amount = forms.DecimalField(
+        label=_("Amount in USD"), min_value=Decimal("0.01"), max_value=Decimal(1_000_000), decimal_places=2
+    )
+    due = forms.DateField(label=_("On"), help_text=_("At the beginning of this day, UTC."))
+    expires = forms.DateField(
+        label=_("Expires"), required=False, help_text=_("At the end of this day, UTC. Empty: never.")
+    )
+
+    def clean_due(self) -> datetime:
+        """The first moment of the day."""
+        return datetime.combine(self.cleaned_data["due"], time.min, UTC)
+
+    def clean_expires(self) -> datetime | None:
+        """The last moment of the day."""
+        day = self.cleaned_data["expires"]
+        return datetime.combine(day, time.max, UTC) if day else None
+
+
+def _how_much_alone(obj: Account) -> str:
+    return gettext(
+        "The credit is given on that day as promotional credit. If it is then above %(limit)s, together with what you "
+        "gave this account within a day, it becomes a proposal that a second person approves."
+    ) % {"limit": ui.usd_text(settings.SECOND_PERSON_ABOVE_USD)}
+
+
+@staff_action(
+    permission="billing.decide_creditjob",
+    title=_("Schedule credit"),
+    button=_("Schedule the credit"),
+    sentence=_how_much_alone,
+    form=ScheduleForm,
+    icon="event",
+)
+def schedule_credit(self: BillingDesk, request: HttpRequest, obj: Account, data: dict[str, Any]) -> str:
+    """Write the job; the form's token is the key, so that a second click schedules nothing more."""
+    credit_jobs.give_on(
+        obj.pk,
+        data["amount"],
+        due_at=data["due"],
+        actor=person(request),
+        reason=data["reason"],
+        key=f"scheduled:{data['token']}",
+        expires_at=data["expires"],
+        now=clock.now(),
+    )
+    return gettext("%(amount)s is scheduled.") % {"amount": ui.usd_text(data["amount"])}
+
+
+AccountAdmin.schedule_credit = schedule_credit
+AccountAdmin.actions_detail = (*AccountAdmin.actions_detail, "schedule_credit")
 
 
 @admin.register(CreditJob)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
@@ -12,8 +14,8 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.errors import IdempotencyKeyRequired, InvalidRequest, NotFound
-from billing.payments import failures, fx, numbers, risk, topups
+from billing.errors import CheckedJustNow, IdempotencyKeyRequired, InvalidRequest, NotFound
+from billing.payments import failures, fx, numbers, risk, settling, tasks, topups
 from billing.payments.models import FxQuote, FxSource, TopUp
 from billing.payments.stripe_processor import get_processor
 from config import clock
@@ -225,6 +227,41 @@ class TopUpDetail(ApiView):
         if order is None:
             raise NotFound
         return Response(TopUpOutput(order).data)
+
+
+class TopUpCheck(ApiView):
+    """Doubt about one order."""
+
+    needs: ClassVar[dict[str, Any]] = {"POST": None}
+
+    @extend_schema(
+        operation_id="top_ups_check",
+        summary="Ask the payment provider about a top-up order now",
+        description=(
+            "Any member may. Records what is true at the provider and answers with the order: paid is credited, once. "
+            "An order that has come to its end is answered as it is. 429 with `Retry-After` when the provider was "
+            "asked a moment ago."
+        ),
+        request=None,
+        responses=TopUpOutput,
+        tags=["Money"],
+    )
+    def post(self, request: Request, number: str) -> Response:
+        """As the button on the order's page: repeats change nothing, so it needs no key."""
+        orders, now = TopUp.objects.filter(account=self.account), clock.now()
+        order = orders.filter(number=numbers.tidy(number)).first()
+        if order is None:
+            raise NotFound
+        if order.status in TopUp.OPEN:
+            order, asked = settling.refresh(
+                order.pk, processor=get_processor(), now=now, at_most_every=settling.CHECK_NOW_EVERY
+            )
+            if not asked and order.status in TopUp.OPEN:
+                since = now - order.checked_at if order.checked_at else timedelta()
+                left = settling.CHECK_NOW_EVERY - since
+                raise CheckedJustNow(retry_after=max(1, math.ceil(left.total_seconds())))
+            tasks.after(order)
+        return Response(TopUpOutput(orders.select_related("fx_quote", "risk").get(pk=order.pk)).data)
 
 
 class UsdCny(ApiView):

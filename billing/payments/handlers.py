@@ -7,7 +7,7 @@ from typing import Final
 
 from billing.payments import settling, tasks
 from billing.payments.models import PaymentEvent, TopUp
-from billing.payments.processor import PaymentProcessor, UnrecognisedStatus
+from billing.payments.processor import PaymentProcessor, SecondCheckout, UnrecognisedStatus
 from billing.payments.webhooks import handles
 
 _STATUSES: Final[dict[str, dict[str, frozenset[str]]]] = {
@@ -51,7 +51,7 @@ def top_up_changed(event: PaymentEvent, *, processor: PaymentProcessor, now: dat
     kind = str(subject.get("object", ""))
     session_id = str(subject.get("id", "")) if kind == "checkout.session" else ""
     if session_id and order.checkout_session_id not in (None, session_id):
-        raise UnrecognisedStatus(order=order.number, statuses=f"a second checkout, {session_id}, names this order")
+        raise SecondCheckout(order=order.number, statuses=f"a second checkout, {session_id}, names this order")
     order = settling.settle(order.pk, processor=processor, now=now, session_id=session_id)
     tasks.after(order)
     for field, known in _STATUSES.get(kind, {}).items():

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts import audit
 from accounts.models import User
 from billing.errors import InvalidRequest, InvalidTransition
-from billing.payments import auto_state, risk, settling, topups
+from billing.payments import auto_state, late, risk, settling, topups
 from billing.payments.models import TopUp
 from billing.payments.models_risk import RiskAssessment
 
@@ -127,6 +127,10 @@ def _let_through(order: TopUp, row: RiskAssessment, *, now: datetime) -> TopUp:
     row.move_to(State.RELEASED, now=now)
     row.save(update_fields=["state", "state_at"])
     settling.credit_paid(order, now=now)
+    if order.paid_at is not None and row.held_until is not None:
+        # A hold is nobody's lateness while it lasts; what comes after its end is ours.
+        held = min(now, row.held_until) - order.paid_at
+        late.notice(order, paid_at=order.paid_at, held=held, now=now)
     return order
 
 

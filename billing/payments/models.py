@@ -348,6 +348,14 @@ class PaymentEvent(models.Model):
         State.QUARANTINED: set(),
     }
 
+    class Reason(models.TextChoices):
+        UNKNOWN_TYPE = "unknown_type", _("A type of event that we do not know")
+        UNKNOWN_STATUS = "unknown_status", _("A status that we do not know")
+        WRONG_MODE = "wrong_mode", _("Test event in live mode, or live event in test mode")
+        FAILING = "failing", _("Our work on it failed again and again")
+        SECOND_CHECKOUT = "second_checkout", _("A second checkout names the same order")
+        FOREIGN_OBJECT = "foreign_object", _("Its object belongs to nothing that we know")
+
     provider = models.CharField(_("provider"), max_length=12, default="stripe")
     event_id = models.CharField(_("event"), max_length=120)
     type = models.CharField(_("type"), max_length=100)
@@ -360,7 +368,20 @@ class PaymentEvent(models.Model):
     state_at = models.DateTimeField(_("since"))
     due_at = models.DateTimeField(_("next try"), help_text=_("When the sweep takes it, unless it was done before."))
     attempts = models.PositiveSmallIntegerField(_("failed tries"), default=0)
+    silences = models.PositiveIntegerField(
+        _("times without answer"), default=0, help_text=_("The provider did not answer; that only delays.")
+    )
     last_error = models.CharField(_("last error"), max_length=500, blank=True)
+    reason = models.CharField(_("reason"), max_length=16, choices=Reason, blank=True)
+    top_up = models.ForeignKey(
+        TopUp,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("order"),
+        help_text=_("Kept where something is wrong with the event."),
+    )
     flagged = models.BooleanField(_("flagged"), default=False, help_text=_("Something in it was not known to us."))
 
     class Meta:
@@ -372,11 +393,19 @@ class PaymentEvent(models.Model):
                 condition=models.Q(state__in=["received", "processed", "ignored", "parked", "quarantined"]),
                 name="payment_event_state",
             ),
+            models.CheckConstraint(  # what needs a person says why
+                condition=(models.Q(flagged=False) & ~models.Q(state__in=["parked", "quarantined"]))
+                | ~models.Q(reason=""),
+                name="payment_event_explained",
+            ),
         ]
         indexes = [
             models.Index(fields=["due_at"], name="payment_event_due", condition=models.Q(state="received")),
             models.Index(fields=["object_id"], name="payment_event_object"),
             models.Index(fields=["-received_at"], name="payment_event_newest"),
+            models.Index(
+                fields=["reason", "-received_at"], name="payment_event_reason", condition=~models.Q(reason="")
+            ),
         ]
 
     def __str__(self) -> str:

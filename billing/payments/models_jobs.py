@@ -21,7 +21,6 @@ class CreditJob(models.Model):
 
     class Kind(models.TextChoices):
         CREDIT_ORDER = "credit_order", _("Settle an order that fails")
-        RELEASE_HOLD = "release_hold", _("Credit after a risk hold")
         SCHEDULED_CREDIT = "scheduled_credit", _("Give scheduled credit")
         COMPENSATE_LATE = "compensate_late", _("Compensate late credit")
 
@@ -69,7 +68,7 @@ class CreditJob(models.Model):
         verbose_name_plural = _("credit jobs")
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(kind__in=["credit_order", "release_hold", "scheduled_credit", "compensate_late"]),
+                condition=models.Q(kind__in=["credit_order", "scheduled_credit", "compensate_late"]),
                 name="credit_job_kind",
             ),
             models.CheckConstraint(

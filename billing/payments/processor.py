@@ -49,6 +49,10 @@ class UnrecognisedStatus(BillingError):
     title = _("The payment provider answered in a way that we do not understand yet. Support will look at it.")
 
 
+class SecondCheckout(UnrecognisedStatus):
+    """Another checkout than the order's own names the order."""
+
+
 class SignatureInvalid(BillingError):
     """A webhook that was not signed with one of our secrets, or too long ago."""
 

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 Status = TopUp.Status
 LONGEST_WAIT: Final = timedelta(hours=1)
+CHECK_NOW_EVERY: Final = timedelta(seconds=5)
+"""How often a customer may have the provider asked about one order."""
 
 
 def settle(order_id: UUID, *, processor: PaymentProcessor, now: datetime, session_id: str = "") -> TopUp:
@@ -215,7 +217,8 @@ def _take(order: TopUp, *, now: datetime) -> None:
 
 
 def credit_paid(order: TopUp, *, now: datetime) -> TopUp:
-    """Credit a payment that arrived earlier and was kept back. The caller holds the wallet's lock."""
+    """Credit a payment that arrived earlier and was kept back. The caller holds the wallet's lock, and knows how much
+    of the time was a check of ours: whether the credit is late is for the caller to say."""
     _credit(order, now=now)
     order.save(update_fields=["checkout_url", "credited_at", "grant", "status", "status_at"])
     if order.automatic:

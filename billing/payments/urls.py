@@ -25,6 +25,7 @@ urlpatterns = [
     path("webhooks/stripe", views.stripe_webhook, name="stripe-webhook"),
     path("api/v1/top-ups", api.TopUps.as_view(), name="api-top-ups"),
     path("api/v1/top-ups/<slug:number>", api.TopUpDetail.as_view(), name="api-top-up"),
+    path("api/v1/top-ups/<slug:number>/check", api.TopUpCheck.as_view(), name="api-top-up-check"),
     path("api/v1/fx/quotes", api.Quotes.as_view(), name="api-fx-quotes"),
     path("billing/top-up/<slug:number>/receipt.pdf", receipt_views.receipt, name="receipt"),
     path("api/v1/top-ups/<slug:number>/receipt", receipt_views.ReceiptView.as_view(), name="api-top-up-receipt"),

@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 # A browser applies `form-action` to the redirect after the form, too: the provider's page must be named.
 _to_checkout: Any = csp_update({"form-action": ["https://checkout.stripe.com", settings.PUBLIC_URL]})
 ASK_WHILE_POLLING: Final = timedelta(seconds=8)
-CHECK_NOW_EVERY: Final = timedelta(seconds=5)
 
 
 def _account(request: HttpRequest) -> Account:
@@ -291,7 +290,7 @@ def check_now(request: HttpRequest, number: str) -> HttpResponse:
     found = _order(request, number)
     try:
         found, asked = settling.refresh(
-            found.pk, processor=get_processor(), now=clock.now(), at_most_every=CHECK_NOW_EVERY
+            found.pk, processor=get_processor(), now=clock.now(), at_most_every=settling.CHECK_NOW_EVERY
         )
         tasks.after(found)
     except BillingError as refusal:

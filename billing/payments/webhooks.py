@@ -14,18 +14,25 @@ from typing import Final, Protocol
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
 from accounts.models import User
-from billing.errors import BadRequest, InvalidRequest, InvalidTransition
-from billing.payments.models import PaymentEvent
-from billing.payments.processor import PaymentProcessor, ProcessorUnavailable, ReceivedEvent, UnrecognisedStatus
+from billing.errors import BadRequest, InvalidRequest, InvalidTransition, NotFound
+from billing.payments.models import PaymentEvent, TopUp
+from billing.payments.processor import (
+    PaymentProcessor,
+    ProcessorUnavailable,
+    ReceivedEvent,
+    SecondCheckout,
+    UnknownAtProcessor,
+    UnrecognisedStatus,
+)
 
 log = logging.getLogger(__name__)
 
-State = PaymentEvent.State
+State, Reason = PaymentEvent.State, PaymentEvent.Reason
 SWEEP_AFTER: Final = timedelta(seconds=45)
 """How long the nudge that follows an event has, before the sweep takes it."""
 LEASE: Final = timedelta(minutes=5)
@@ -83,26 +90,25 @@ def receive(event: ReceivedEvent, *, now: datetime) -> PaymentEvent:
     if not event.event_id or not event.type:
         raise BadRequest(_("The body is not an event."))
     strange = event.livemode != settings.STRIPE_LIVEMODE
-    PaymentEvent.objects.bulk_create(
-        [
-            PaymentEvent(
-                provider="stripe",
-                event_id=event.event_id[:120],
-                type=event.type[:100],
-                api_version=event.api_version[:40],
-                livemode=event.livemode,
-                object_id=event.object_id[:160],
-                body=event.body,
-                received_at=now,
-                state=State.QUARANTINED if strange else State.RECEIVED,
-                state_at=now,
-                due_at=now + SWEEP_AFTER,
-                flagged=strange,
-                last_error=f"livemode={event.livemode} at an installation with the other mode" if strange else "",
-            )
-        ],
-        ignore_conflicts=True,
+    row = PaymentEvent(
+        provider="stripe",
+        event_id=event.event_id[:120],
+        type=event.type[:100],
+        api_version=event.api_version[:40],
+        livemode=event.livemode,
+        object_id=event.object_id[:160],
+        body=event.body,
+        received_at=now,
+        state=State.QUARANTINED if strange else State.RECEIVED,
+        state_at=now,
+        due_at=now + SWEEP_AFTER,
+        flagged=strange,
+        reason=Reason.WRONG_MODE if strange else "",
+        last_error=f"livemode={event.livemode} at an installation with the other mode" if strange else "",
     )
+    if strange:
+        row.top_up = order_of(row)
+    PaymentEvent.objects.bulk_create([row], ignore_conflicts=True)
     if strange:
         log.error("ALERT event %s (%s) has livemode=%s and is quarantined", event.event_id, event.type, event.livemode)
     return PaymentEvent.objects.get(provider="stripe", event_id=event.event_id[:120])
@@ -121,34 +127,73 @@ def process(event_id: int, *, processor: PaymentProcessor, now: datetime) -> Pay
     try:
         concerned = [handler(event, processor=processor, now=now) for handler in handlers]
     except UnrecognisedStatus as unknown:
-        return _close(event, State.IGNORED, now=now, flagged=True, last_error=f"{unknown.title} {unknown.evidence}")
+        reason = Reason.SECOND_CHECKOUT if isinstance(unknown, SecondCheckout) else Reason.UNKNOWN_STATUS
+        return _close(event, State.IGNORED, now=now, reason=reason, last_error=f"{unknown.title} {unknown.evidence}")
     except ProcessorUnavailable as silence:
-        return _again(event, repr(silence), now=now, park=False)
+        return _delay(event, repr(silence), now=now)
     except Exception as failure:
         # Whatever it is, the event must stay visible and replayable: no delivery may end in a dead task.
         log.exception("Event %s (%s) failed", event.event_id, event.type)
-        return _again(event, f"{type(failure).__name__}: {failure}", now=now, park=True)
+        foreign = isinstance(failure, NotFound | UnknownAtProcessor)
+        reason = Reason.FOREIGN_OBJECT if foreign else Reason.FAILING
+        return _again(event, f"{type(failure).__name__}: {failure}", now=now, reason=reason)
     if any(concerned):
-        return _close(event, State.PROCESSED, now=now, flagged=event.flagged)
-    return _close(event, State.IGNORED, now=now, flagged=event.flagged or (event.type not in QUIET))
+        return _close(event, State.PROCESSED, now=now)
+    if event.type in QUIET:
+        return _close(event, State.IGNORED, now=now)
+    return _close(event, State.IGNORED, now=now, reason=Reason.FOREIGN_OBJECT if handlers else Reason.UNKNOWN_TYPE)
 
 
-def _close(event: PaymentEvent, state: str, *, now: datetime, flagged: bool, last_error: str = "") -> PaymentEvent:
+def _close(event: PaymentEvent, state: str, *, now: datetime, reason: str = "", last_error: str = "") -> PaymentEvent:
+    """The event's end. One with a reason is flagged; a flag that it had before stays, with its reason."""
+    flagged = bool(reason) or event.flagged
     PaymentEvent.objects.filter(pk=event.pk, state=State.RECEIVED).update(
-        state=state, state_at=now, flagged=flagged, last_error=last_error[:500]
+        state=state,
+        state_at=now,
+        flagged=flagged,
+        reason=reason or (event.reason if flagged else ""),
+        top_up=order_of(event) if flagged else None,
+        last_error=last_error[:500],
     )
     event.refresh_from_db()
     return event
 
 
-def _again(event: PaymentEvent, error: str, *, now: datetime, park: bool) -> PaymentEvent:
-    wait = timedelta(seconds=BACKOFF[min(event.attempts, len(BACKOFF) - 1)])
+def _again(event: PaymentEvent, error: str, *, now: datetime, reason: str) -> PaymentEvent:
     waiting = PaymentEvent.objects.filter(pk=event.pk, state=State.RECEIVED)
-    waiting.update(attempts=F("attempts") + 1, last_error=error[:500], due_at=now + wait)
-    if park and waiting.filter(attempts__gte=PARK_AFTER).update(state=State.PARKED, state_at=now):
+    waiting.update(attempts=F("attempts") + 1, last_error=error[:500], due_at=now + _wait(event.attempts))
+    stuck = waiting.filter(attempts__gte=PARK_AFTER)
+    if stuck.exists() and stuck.update(state=State.PARKED, state_at=now, reason=reason, top_up=order_of(event)):
         log.error("ALERT event %s (%s) is parked after %s tries: %s", event.event_id, event.type, PARK_AFTER, error)
     event.refresh_from_db()
     return event
+
+
+def _delay(event: PaymentEvent, error: str, *, now: datetime) -> PaymentEvent:
+    """Silence of the provider says nothing about the event: it is counted apart and never parks."""
+    PaymentEvent.objects.filter(pk=event.pk, state=State.RECEIVED).update(
+        silences=F("silences") + 1, last_error=error[:500], due_at=now + _wait(event.silences)
+    )
+    event.refresh_from_db()
+    return event
+
+
+def _wait(times: int) -> timedelta:
+    return timedelta(seconds=BACKOFF[min(times, len(BACKOFF) - 1)])
+
+
+def order_of(event: PaymentEvent) -> TopUp | None:
+    """The order that the event's object names or belongs to, for whoever looks into what is wrong with it."""
+    subject = event.subject
+    metadata = subject.get("metadata")
+    names = [metadata.get("order") if isinstance(metadata, dict) else None, subject.get("client_reference_id")]
+    for name in names:
+        if isinstance(name, str) and name and (named := TopUp.objects.filter(number=name[:40]).first()):
+            return named
+    payments = [one for one in (event.object_id, subject.get("payment_intent")) if isinstance(one, str) and one]
+    if not payments:
+        return None
+    return TopUp.objects.filter(Q(payment_intent_id__in=payments) | Q(checkout_session_id__in=payments)).first()
 
 
 def claim_due(*, now: datetime, limit: int = 200) -> list[int]:
@@ -175,8 +220,9 @@ def replay(event_id: int, *, actor: User, reason: str, now: datetime) -> Payment
         if State.RECEIVED not in PaymentEvent.NEXT[event.state]:
             raise InvalidTransition(_("This event cannot be replayed."), event=event.event_id, current=str(event.state))
         before = {"state": str(event.state), "attempts": event.attempts}
-        event.state, event.state_at, event.attempts, event.due_at = State.RECEIVED, now, 0, now
-        event.save(update_fields=["state", "state_at", "attempts", "due_at"])
+        event.state, event.state_at, event.due_at = State.RECEIVED, now, now
+        event.attempts = event.silences = 0
+        event.save(update_fields=["state", "state_at", "attempts", "silences", "due_at"])
         audit.record(
             actor=actor,
             action="event_replay",

@@ -134,6 +134,38 @@ def test_a_role_that_may_not_pay_reads_only(shop: Shop) -> None:
     assert not TopUp.objects.exists()
 
 
+def test_any_member_asks_the_provider_now_and_paid_is_credited_once(shop: Shop) -> None:
+    api, order = Api(shop.account, "developer"), shop.order()
+    shop.sandbox.pay(order.checkout_session_id)
+    path = f"{URL}/{order.number}/check"
+    for _ in range(2):
+        answer = api.http.post(path, headers=api.headers)
+        assert (answer.status_code, answer.json()["status"]) == (200, "credited")
+    assert (shop.balance(), len(shop.credits())) == (20, 1)
+
+
+def test_asking_again_at_once_is_429_and_says_when(shop: Shop, api: Api) -> None:
+    order = shop.order()
+    path = f"{URL}/{order.number}/check"
+    assert api.http.post(path, headers=api.headers).json()["status"] == "awaiting_payment"
+    answer = api.http.post(path, headers=api.headers)
+    assert (answer.status_code, answer.json()["code"]) == (429, "checked_just_now")
+    assert 1 <= int(answer.headers["Retry-After"]) <= 5
+    TopUp.objects.update(checked_at=clock.now() - timedelta(seconds=6))
+    assert api.http.post(path, headers=api.headers).status_code == 200
+
+
+def test_a_silent_provider_is_503_for_a_check_and_a_foreign_order_does_not_exist(shop: Shop, api: Api) -> None:
+    order = shop.order()
+    stranger = Api(factories.account(factories.user(), now=clock.now() + timedelta(seconds=1)))
+    path = f"{URL}/{order.number}/check"
+    assert stranger.http.post(path, headers=stranger.headers).status_code == 404
+    assert Client().post(path).status_code == 401
+    shop.sandbox.fail_next("/v1/checkout/sessions/", times=3)
+    answer = api.http.post(path, headers=api.headers)
+    assert (answer.status_code, answer.json()["code"]) == (503, "processor_unavailable")
+
+
 def test_the_rate_is_told_with_its_source(api: Api) -> None:
     told = api.get("/api/v1/fx/usd-cny").json()
     assert (told["base"], told["quote"], told["rate"], told["source"], told["locked_seconds"]) == (

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 from django.core import mail
 from django.db import connection
 from django.test import Client
+from psycopg import sql
 
 from billing.errors import IdempotencyConflict, NotFound
 from billing.payments import settling, tasks, webhooks
@@ -21,6 +26,7 @@ from config import clock
 from sandbox.models import IdempotentRequest, RequestLog, StoredObject
 from tests import factories
 from tests.billing.payments.conftest import Shop, inbox, work
+from tests.services import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TWENTY = Decimal(20)
@@ -167,6 +173,46 @@ def test_case_6_with_the_database_away_the_answer_asks_to_be_sent_again(shop: Sh
     [again] = shop.sandbox.send(event_of(shop, COMPLETED)["id"])
     work()
     assert (again.status_code, shop.balance()) == (200, TWENTY)
+
+
+def test_case_6_a_database_that_refuses_connections_keeps_nothing_and_redelivery_is_processed_once(shop: Shop) -> None:
+    order = shop.order()
+    shop.sandbox.pay(order.checkout_session_id)
+    event = event_of(shop, COMPLETED)
+    with connections_refused():
+        [answer] = shop.sandbox.send(event)
+    assert answer.status_code >= 500
+    assert answer.headers["Retry-After"]
+    assert inbox() == []
+
+    deadline = time.monotonic() + 60
+    while shop.sandbox.send(event)[0].status_code != 200:  # the provider sends until it is taken
+        assert time.monotonic() < deadline
+    shop.sandbox.send(event)
+    work()
+    assert inbox() == [(COMPLETED, "processed")]
+    assert (shop.balance(), len(shop.credits())) == (TWENTY, 1)
+
+
+@contextmanager
+def connections_refused() -> Iterator[None]:
+    """Every connection to the database but this thread's is cut, and no new one is taken."""
+    name = connection.settings_dict["NAME"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        own = cursor.fetchone()[0]
+    with psycopg.connect(database_url(), dbname="postgres", autocommit=True) as outside:
+        allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+        outside.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
+        try:
+            outside.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = %s AND pid <> %s AND backend_type = 'client backend'",
+                [name, own],
+            )
+            yield
+        finally:
+            outside.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
 
 
 def test_case_6_with_the_broker_away_the_event_is_kept_and_processed_once_later(shop: Shop, broker_away: Any) -> None:
@@ -509,7 +555,7 @@ def test_an_event_that_keeps_failing_is_parked_and_can_be_replayed(
         for _ in range(webhooks.PARK_AFTER - 1):
             webhooks.process(event.pk, processor=get_processor(), now=now)
         event.refresh_from_db()
-        assert (event.state, event.attempts) == ("parked", webhooks.PARK_AFTER)
+        assert (event.state, event.attempts, event.reason) == ("parked", webhooks.PARK_AFTER, "failing")
         assert "a bug of that app" in event.last_error
         assert any("ALERT" in record.message for record in caplog.records)
 
@@ -517,7 +563,7 @@ def test_an_event_that_keeps_failing_is_parked_and_can_be_replayed(
         webhooks.replay(event.pk, actor=factories.user(is_staff=True), reason="mended", now=now)
         webhooks.process(event.pk, processor=get_processor(), now=now)
         event.refresh_from_db()
-        assert event.state == "processed"
+        assert (event.state, event.reason) == ("processed", "")
     finally:
         del webhooks._handlers["invoice.paid"]
 
@@ -531,7 +577,7 @@ def test_silence_of_the_provider_delays_an_event_and_never_parks_it(shop: Shop) 
     webhooks.process(event.pk, processor=get_processor(), now=clock.now())
 
     event.refresh_from_db()
-    assert (event.state, event.attempts) == ("received", 1)
+    assert (event.state, event.attempts, event.silences) == ("received", 0, 1)
     assert event.due_at > clock.now()
     webhooks.process(event.pk, processor=get_processor(), now=clock.now())
     assert shop.balance() == TWENTY

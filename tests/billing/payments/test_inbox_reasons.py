@@ -1,0 +1,111 @@
+"""The inbox says why an event waits for a person, and which order it concerns; silence never parks."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.test import Client
+
+from billing.payments import webhooks
+from billing.payments.models import PaymentEvent
+from billing.payments.stripe_processor import get_processor
+from config import clock
+from tests import factories
+from tests.billing.payments.conftest import Shop, work
+
+pytestmark = pytest.mark.django_db(transaction=True)
+COMPLETED = "checkout.session.completed"
+
+
+def test_eight_silences_and_one_error_do_not_park_an_event(shop: Shop) -> None:
+    broken: list[bool] = []
+
+    @webhooks.handles("invoice.paid")
+    def of_another_app(event: PaymentEvent, *, processor: Any, now: datetime) -> bool:
+        if broken:
+            raise ValueError("a bug of that app")
+        processor.checkout(session)
+        return True
+
+    session = str(shop.order().checkout_session_id)
+    try:
+        shop.sandbox.send(shop.sandbox.forge("invoice.paid", {"id": "in_1", "object": "invoice"}))
+        event = PaymentEvent.objects.get()
+        for _ in range(webhooks.PARK_AFTER):
+            shop.sandbox.fail_next("/v1/checkout/sessions/", times=3)
+            webhooks.process(event.pk, processor=get_processor(), now=clock.now())
+        event.refresh_from_db()
+        assert (event.state, event.attempts, event.silences) == ("received", 0, webhooks.PARK_AFTER)
+
+        broken.append(True)
+        webhooks.process(event.pk, processor=get_processor(), now=clock.now())
+        event.refresh_from_db()
+        assert (event.state, event.attempts, event.reason) == ("received", 1, "")
+        assert event.due_at < clock.now() + timedelta(minutes=1)  # the first wait after an error, not the ninth
+        for _ in range(webhooks.PARK_AFTER - 1):
+            webhooks.process(event.pk, processor=get_processor(), now=clock.now())
+        event.refresh_from_db()
+        assert (event.state, event.reason) == ("parked", "failing")
+    finally:
+        del webhooks._handlers["invoice.paid"]
+
+
+def test_each_kind_of_trouble_has_its_reason_and_names_the_order(shop: Shop) -> None:
+    order = shop.order()
+    shop.sandbox.pay(order.checkout_session_id)
+    session = shop.sandbox.objects("checkout.session")[0]
+    other = {**session, "id": "cs_test_other"}
+    sent = {
+        "unknown_type": shop.sandbox.forge("checkout.session.abandoned", session),
+        "unknown_status": shop.sandbox.forge(COMPLETED, {**session, "payment_status": "paid_in_kind"}),
+        "second_checkout": shop.sandbox.forge(COMPLETED, other),
+        "wrong_mode": shop.sandbox.forge(COMPLETED, session, livemode=True),
+    }
+    for reason, body in sent.items():
+        [answer] = shop.sandbox.send(body)
+        work()
+        event = PaymentEvent.objects.get(event_id=body["id"])
+        assert (answer.status_code, event.reason, event.flagged) == (200, reason, True)
+        assert event.top_up == order, reason
+
+
+def test_an_object_that_names_nothing_of_ours_is_flagged_as_foreign(shop: Shop) -> None:
+    body = shop.sandbox.forge("payment_intent.succeeded", {"id": "pi_1", "object": "payment_intent", "metadata": {}})
+    shop.sandbox.send(body)
+    work()
+    event = PaymentEvent.objects.get()
+    assert (event.state, event.reason, event.top_up) == ("ignored", "foreign_object", None)
+
+
+@pytest.mark.parametrize("trouble", [{"state": "parked"}, {"state": "quarantined"}, {"flagged": True}])
+def test_no_event_that_needs_a_person_is_unexplained(shop: Shop, trouble: dict[str, Any]) -> None:
+    event = webhooks.receive(_received(), now=clock.now())
+    with pytest.raises(IntegrityError), transaction.atomic():
+        PaymentEvent.objects.filter(pk=event.pk).update(**trouble)
+    PaymentEvent.objects.filter(pk=event.pk).update(**trouble, reason="failing")
+
+
+def test_the_desk_says_the_reason_and_leads_to_the_order(shop: Shop, client: Client) -> None:
+    order = shop.order()
+    body = shop.sandbox.forge(COMPLETED, {**shop.sandbox.objects("checkout.session")[0], "id": "cs_test_other"})
+    shop.sandbox.send(body)
+    work()
+    event = PaymentEvent.objects.get()
+    client.force_login(factories.user(is_staff=True, is_superuser=True))
+    desk = "/admin/billing/paymentevent/"
+    for page in (f"{desk}?reason__exact=second_checkout", f"{desk}{event.pk}/change/"):
+        told = client.get(page, follow=True).content.decode()
+        assert "A second checkout names the same order" in told, page
+        assert f"/admin/billing/topup/{order.pk}/change/" in told, page
+    assert body["id"] not in client.get(f"{desk}?reason__exact=failing", follow=True).content.decode()
+
+
+def _received() -> Any:
+    from billing.payments.processor import ReceivedEvent
+
+    return ReceivedEvent(
+        event_id="evt_1", type="invoice.paid", api_version="", livemode=False, object_id="in_1", body={"data": {}}
+    )
