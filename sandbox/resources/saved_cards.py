@@ -48,8 +48,8 @@ def detach(call: Call) -> Json:
             code="payment_method_unexpected_state",
         )
     row.private["detached"] = True
-    before = store.change(row, customer=None)
-    events.record("payment_method.detached", row, call.moment, previous=before)
+    store.change(row, customer=None)
+    events.record("payment_method.detached", row, call.moment)
     return row.data
 
 

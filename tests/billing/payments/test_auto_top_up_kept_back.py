@@ -5,14 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.core import mail
 
 from accounts.models import AuditRecord
 from billing.payments import auto_topup, holds, tasks_saved
 from billing.payments.models import TopUp
-from billing.payments.models_risk import RiskRule
-from billing.payments.models_saved import AutoTopUpRun
 from config import clock
+from refunds import tasks as refund_tasks
 from tests import staff
 from tests.billing.payments.conftest import Shop
 from tests.billing.payments.saving import Saver
@@ -48,29 +46,13 @@ def test_a_held_payment_that_staff_do_not_accept_stops_it(saver: Saver) -> None:
     assert order is not None
     holds.refuse(order.pk, actor=saver.shop.owner, reason="stolen", now=clock.now())
     assert saver.run() is None
-    holds.record_refund(order.pk, now=clock.now())
+    refund_tasks.pay_back_refused(str(order.pk))
 
     assert auto_topup.claim_due(now=clock.now() + timedelta(hours=1)) == [saver.shop.account.pk]
     tasks_saved.run_auto_top_up(str(saver.shop.account.pk))
 
     assert (saver.row.status, saver.row.stopped_reason, saver.row.pending_order) == ("stopped", "staff", None)
     assert len(saver.shop.sandbox.objects("charge")) == 1
-
-
-def test_a_charge_that_our_rules_refuse_stops_it_before_the_provider_is_asked(saver: Saver) -> None:
-    saver.on()
-    saver.shop.tell()
-    mail.outbox.clear()
-    RiskRule.objects.filter(pk="declines_per_email").update(refuse_at=0)
-    order = saver.run()
-    saver.shop.tell()
-
-    assert order is not None
-    assert (order.status, order.failure) == ("failed", "many_declines_on_email")
-    assert (saver.row.status, saver.row.stopped_reason) == ("stopped", "declined")
-    assert saver.shop.sandbox.objects("payment_intent") == []
-    assert ["has stopped" in one.subject for one in mail.outbox] == [True]
-    assert AutoTopUpRun.objects.count() == 1
 
 
 def test_finance_stops_it_at_the_desk_with_a_reason_and_support_only_reads(saver: Saver) -> None:

@@ -10,8 +10,8 @@ from django.db import connection
 from billing.errors import InvalidRequest, InvalidTransition
 from billing.payments import reconcile, tasks
 from billing.payments.models import PaymentAttempt, TopUp
-from billing.payments.models_risk import AttemptTrace
 from billing.payments.models_reconciling import Difference, Reconciliation
+from billing.payments.models_risk import AttemptTrace
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
 from config import clock

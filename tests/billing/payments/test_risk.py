@@ -21,6 +21,7 @@ from billing.payments.models import TopUp
 from billing.payments.models_risk import AttemptTrace, RiskAssessment, RiskRule
 from billing.payments.stripe_processor import get_processor
 from config import clock
+from refunds import tasks as refund_tasks
 from sandbox.models import RequestLog
 from tests import factories, staff
 from tests.billing.payments.conftest import Shop
@@ -226,7 +227,8 @@ def test_staff_refuse_a_hold_nothing_is_credited_and_the_money_is_marked_to_go_b
     assert "stolen" not in page
 
     for _ in range(2):
-        holds.record_refund(order.pk, now=clock.now())
+        refund_tasks.pay_back_refused(str(order.pk))
+    shop.tell()
     order = TopUp.objects.get()
     assert (order.status, order.risk.state, order.refunded_minor, order.grant) == ("refunded", "refunded", 2000, None)
     assert shop.settle(order).status == "refunded"
