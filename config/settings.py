@@ -326,6 +326,7 @@ SPECTACULAR_SETTINGS = {
         "ModelKind": "billing.catalog.models.Model.Kind",
         "UsageStatus": "billing.metering.api.STATUSES",
         "TopUpStatus": "billing.payments.models.TopUp.Status",
+        "AlertKind": "billing.metering.models_alerts.SpendAlert.Kind",
     },
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "docExpansion": "list"},
 }

@@ -29,6 +29,7 @@ from billing.payments.models_benefits import BenefitLevelChange
 from config import clock
 from gateway import admission
 from gateway.parsing import Call
+from refunds import lifecycle
 from tests import factories
 from tests.api import Program, program
 from tests.billing.payments.conftest import Shop
@@ -380,7 +381,7 @@ def test_j12_with_real_payments_and_calls_the_next_request_has_the_new_discount(
     before = authorised(shop, "before")
     second = paid(shop, "25")
     after = authorised(shop, "after")
-    reversed_(second, 1000, now=clock.now())
+    lifecycle.request(second.pk, Decimal(10), reason="too much", actor=shop.owner, client_key="back", now=clock.now())
     last = authorised(shop, "last")
     assert [one.user_discount for one in (before, after, last)] == [Decimal("0.98"), Decimal("0.95"), Decimal("0.95")]
     assert [change.source for change in BenefitLevelChange.objects.order_by("pk")] == [first.number, second.number]
