@@ -15,7 +15,7 @@ from django.utils.translation import gettext
 
 from billing.books.models import CreditGrant, CreditProposal
 from billing.errors import InvalidTransition
-from billing.payments import credit_jobs, jobs, late, settling
+from billing.payments import credit_jobs, holds, jobs, late, settling
 from billing.payments.models_jobs import CreditJob, LateCredit
 from billing.payments.stripe_processor import get_processor
 from config import clock
@@ -195,3 +195,20 @@ def test_staff_retry_a_failed_job_and_cancel_one_with_their_reason(shop: Shop) -
     act(desk("finance"), action_of(job, "cancel"), reason="not wanted")
     job.refresh_from_db()
     assert job.state == "cancelled"
+
+
+# --- After a risk hold --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("after_end", "found"), [(timedelta(0), 0), (timedelta(minutes=15), 1)])
+def test_the_time_of_a_hold_is_not_our_lateness_and_what_comes_after_its_end_is(
+    shop: Shop, after_end: timedelta, found: int
+) -> None:
+    order = shop.order()
+    shop.sandbox.pay(order.checkout_session_id, "4000000000009235")  # the provider calls it risky
+    shop.tell()
+    order.refresh_from_db()
+    assert order.status == "paid"
+    holds.release_in_time(order.pk, now=order.risk.held_until + after_end)
+    assert [row.delay for row in LateCredit.objects.all()] == [after_end] * found
+    assert shop.balance() == 20
