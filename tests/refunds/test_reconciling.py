@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from billing.payments.models_reconciling import Difference
+from billing.payments.stripe_processor import get_processor
+from config import clock
+from refunds import sending
 from refunds.models import Refund
 from sandbox.models import StoredObject
 from tests.billing.payments.test_reconciliation import compare, kinds
@@ -57,9 +60,10 @@ def test_a_refund_that_failed_there_and_stands_here_is_a_difference(desk: Desk) 
 
 
 def test_a_refund_that_failed_on_both_sides_is_no_difference(desk: Desk) -> None:
-    desk.refunded(desk.paid(), "10")
+    refund = desk.refunded(desk.paid(), "10")
     there(status="failed")
-    Refund.objects.update(status="failed")
+    sending.ask(refund.pk, processor=get_processor(), now=clock.now())
+    assert Refund.objects.get().status == "failed"
     compare()
     assert kinds() == []
 

@@ -156,7 +156,7 @@ def test_a_status_that_we_do_not_know_is_kept_and_flagged(shop: Shop) -> None:
     dispute = act(charge(shop), "dispute")
     with transaction.atomic():
         row = store.get("dispute", dispute, lock=True)
-        row.data["status"] = "in_arbitration"
+        row.data["status"] = "appeal_under_review"
         row.save()
     [event] = shop.sandbox.events("charge.dispute.created")
     shop.sandbox.send(event["id"])
