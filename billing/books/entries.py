@@ -33,8 +33,11 @@ PLACES: Final[dict[str, Any]] = {
     System.MANUAL: _("Credit given by staff"),
 }
 
-# What a bank asked back, by the order that it paid.
-DISPUTED: Final[dict[str, Any]] = {
+# What went back or was asked back, by the order that had brought it in.
+OF_ORDER: Final[dict[str, Any]] = {
+    Kind.REFUND_HOLD: _("Set aside for a refund of order %(number)s"),
+    Kind.REFUND_PAID: _("Refund of order %(number)s"),
+    Kind.REFUND_FAILED: _("The refund of order %(number)s did not succeed or was cancelled"),
     Kind.DISPUTE_OPENED: _("The bank disputes the payment of order %(number)s"),
     Kind.DISPUTE_WON: _("The bank's dispute ended in your favour: order %(number)s"),
     Kind.DISPUTE_LOST: _("The bank took the payment of order %(number)s back"),
@@ -71,7 +74,7 @@ def _grant_id(entry: JournalEntry) -> list[UUID]:
 
 
 def _told(entry: JournalEntry, grant: CreditGrant | None) -> Told:
-    order = ORDER.search(entry.key)
+    order = ORDER.search(entry.key) or ORDER.search(str(entry.meta.get("order", "")))
     if entry.kind == Kind.USAGE:
         calls = int(entry.meta.get("calls", 1))
         return Told(entry, ngettext("%(calls)s call", "%(calls)s calls", calls) % {"calls": f"{calls:,}"}, "")
@@ -87,7 +90,7 @@ def _told(entry: JournalEntry, grant: CreditGrant | None) -> Told:
             )
         return Told(entry, text % {"calls": f"{calls:,}", "model": entry.meta.get("model", "")}, "")
     if order:
-        text = DISPUTED.get(entry.kind, _("Order %(number)s"))
+        text = OF_ORDER.get(entry.kind, _("Order %(number)s"))
         return Told(entry, text % {"number": order[0]}, f"/billing/top-up/{order[0]}")
     if entry.meta.get("voucher"):
         return Told(entry, (grant and grant.note) or _("Voucher redeemed"), "/billing/vouchers")

@@ -77,7 +77,7 @@ def _state(row: CreditGrant, now: datetime) -> tuple[str, Any]:
         return "expired", _("Expired")
     if not row.remaining:
         return "completed", _("Used up")
-    return "active", _("Available")
+    return "active", _("Usable")
 
 
 def _movements(postings: list[Posting]) -> list[Movement]:

@@ -59,7 +59,7 @@ def _render(told: Statement, faces: Mapping[str, Path]) -> Paper:
     paper.letterhead(_("Statement"), name)
     paper.side_by_side(
         (_("For"), addressed(addressee(told.account))),
-        (_("From"), issued_by(by.told())),
+        (_("Issued by"), issued_by(by.told())),
     )
     period = _("%(first)s to %(last)s, both included, in UTC") % {"first": month.first_day, "last": month.last_day}
     stand = _("complete") if told.final else _("so far, as of %(time)s UTC") % {"time": f"{told.as_of:%Y-%m-%d %H:%M}"}

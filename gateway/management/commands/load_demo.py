@@ -19,6 +19,7 @@ from billing.books import credits
 from billing.books.models import JournalEntry, System
 from billing.catalog import importing
 from billing.catalog.book import current_book
+from billing.payments import benefits
 from config import clock
 from gateway import reports, traffic
 
@@ -44,6 +45,9 @@ class Command(BaseCommand):
             importing.import_catalog(document, now=now, actor_label="load_demo")
             people = {role: self._person(role, email) for role, email in DEMO_LOGINS}
             account = self._account(people["customer"], now)
+            best = BenefitLevel.objects.order_by("-threshold_usd").first()
+            reason = "So that the demo shows a discount"
+            benefits.set_by_hand(account.pk, best, actor=people["admin"], reason=reason, now=now - timedelta(days=30))
         with transaction.atomic():
             self._calls(account, now)
         self.stdout.write(f"The demo is loaded: account {account.pk} with {CALLS} calls.")
@@ -60,7 +64,6 @@ class Command(BaseCommand):
     def _account(self, owner: User, now: Any) -> Account:
         month_ago = now - timedelta(days=30)
         account = onboarding.open_account(owner, now=month_ago, name="Northwind Labs", kind=Account.Kind.COMPANY)
-        account.benefit_level = BenefitLevel.objects.order_by("-threshold_usd").first()
         account.company_name = "Northwind Labs Ltd."
         account.save()
         onboarding.open_account(owner, now=now, name="Side project")
