@@ -27,7 +27,9 @@ class AutoTopUpForm(forms.Form):
 
     threshold = forms.CharField(label=_("When the balance falls below"), max_length=40)
     amount = forms.CharField(
-        label=_("Amount to charge"), max_length=40, help_text=_("Or a multiple of it, when one charge must close a larger gap.")
+        label=_("Amount to charge"),
+        max_length=40,
+        help_text=_("Or a multiple of it, when one charge must close a larger gap."),
     )
     daily_count = forms.CharField(label=_("Charges a day, at most"), max_length=4)
     daily_amount = forms.CharField(label=_("A day, at most"), max_length=40)

@@ -146,7 +146,7 @@ def event():
     body = {"data": {"object": {"id": "pi_1", "client_secret": "pi_1_secret_hush", "url": "https://pay.example/c/1"}}}
     return PaymentEvent.objects.create(
         event_id="evt_1", type="payment_intent.succeeded", object_id="pi_1", body=body, received_at=now,
-        state="parked", state_at=now, due_at=now, attempts=8,
+        state="parked", state_at=now, due_at=now, attempts=8, reason="failing",
     )  # fmt: skip
 
 

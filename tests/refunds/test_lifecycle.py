@@ -185,16 +185,6 @@ def test_what_was_sent_cannot_be_stopped() -> None:
         deciding.cancel(refund.pk, actor=factories.user(), reason="stop", now=NOON)
 
 
-def test_a_payment_that_is_disputed_after_the_approval_is_not_sent() -> None:
-    order = credited()
-    refund = approve(ask(order))
-    TopUp.objects.filter(pk=order.pk).update(status="disputed", disputed_minor=2000)
-    refund = sending.submit(refund.pk, processor=Silent(), now=NOON)  # type: ignore[arg-type]
-    assert (refund.status, refund.failure_reason) == ("cancelled", "disputed")
-    order.refresh_from_db()
-    assert (order.status, Wallet.objects.get().balance) == ("disputed", 20)
-
-
 # --- The outcome
 def test_partial_refunds_over_time_end_in_a_refunded_order_and_one_that_fails_leads_back() -> None:
     order = credited()

@@ -213,6 +213,9 @@ def connections_refused() -> Iterator[None]:
             yield
         finally:
             outside.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
+            # The pool waits longer and longer between its tries to connect: the next tests get one that has not failed.
+            connection.close()
+            connection.close_pool()
 
 
 def test_case_6_with_the_broker_away_the_event_is_kept_and_processed_once_later(shop: Shop, broker_away: Any) -> None:
