@@ -79,7 +79,7 @@ def test_every_paid_order_is_credited_exactly_once_when_a_third_of_the_events_is
         for order in wave:
             fates[pay(shop, order, draw)] += 1
         tell_what_is_due()
-    shop.sandbox.settle_due(after=timedelta(minutes=5))
+    shop.sandbox.settle_due(after=timedelta(hours=5))  # delayed payments end, and pages that nobody paid on expire
     shop.tell()
     before_sweeps = TopUp.objects.filter(status=TopUp.Status.CREDITED).count()
     for minutes in (3, 10, 60, 240):
