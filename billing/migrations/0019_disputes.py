@@ -81,7 +81,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'dispute',
                 'verbose_name_plural': 'disputes',
                 'indexes': [models.Index(fields=['account', '-id'], name='dispute_account'), models.Index(condition=models.Q(('state__in', ['inquiry', 'open'])), fields=['due_by'], name='dispute_waiting'), models.Index(condition=models.Q(('check_at__isnull', False)), fields=['check_at'], name='dispute_check')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('state__in', ['inquiry', 'open', 'won', 'lost', 'closed', 'prevented'])), name='dispute_state'), models.CheckConstraint(condition=models.Q(('from_fee__gte', 0), ('from_frozen__gte', 0), ('from_grant__gte', 0), ('from_overdraft__gte', 0), ('counted_minor__gte', 0), ('returned_usd__gte', 0)), name='dispute_amounts')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('state__in', ['inquiry', 'open', 'won', 'lost', 'closed', 'prevented'])), name='dispute_state'), models.CheckConstraint(condition=models.Q(('counted_minor__gte', 0), ('from_fee__gte', 0), ('from_frozen__gte', 0), ('from_grant__gte', 0), ('from_overdraft__gte', 0), ('returned_usd__gte', 0)), name='dispute_amounts')],
             },
         ),
         migrations.CreateModel(
