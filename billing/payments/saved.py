@@ -20,7 +20,6 @@ from billing import notices
 from billing.books import ledger
 from billing.errors import AccountSuspended, InvalidRequest, NotFound
 from billing.payments import auto_state, topups
-from billing.payments.models import PaymentCustomer
 from billing.payments.models_saved import AutoTopUp, CardSetup, Consent, PaymentMethod, ends_on
 from billing.payments.processor import (
     PaymentProcessor,
@@ -129,7 +128,7 @@ def _open(row: CardSetup, *, processor: PaymentProcessor, now: datetime) -> Card
     if row.session_id or row.state != CardSetup.State.OPEN:
         return row
     email = row.created_by.email if row.created_by else ""
-    customer = customer_of(row.account_id, email=email, processor=processor, now=now)
+    customer = topups.customer_of(row.account_id, email=email, processor=processor, now=now)
     page = f"{settings.PUBLIC_URL}/billing/auto-top-up/cards/{row.pk}"
     request = CardSetupRequest(
         setup=str(row.pk),
@@ -152,19 +151,6 @@ def _open(row: CardSetup, *, processor: PaymentProcessor, now: datetime) -> Card
     CardSetup.objects.filter(pk=row.pk, session_id=None).update(session_id=started.session_id, url=started.url)
     row.refresh_from_db()
     return row
-
-
-def customer_of(account_id: UUID, *, email: str, processor: PaymentProcessor, now: datetime) -> str:
-    """Who the account is at the provider; made, under a key of its own, when it is nobody yet."""
-    row, _made = PaymentCustomer.objects.get_or_create(
-        account_id=account_id,
-        defaults={"email": email, "idempotency_key": f"customer:{account_id}:v1", "created_at": now},
-    )
-    if row.customer_id:
-        return row.customer_id
-    found = processor.create_customer(account_id=str(account_id), email=row.email, idempotency_key=row.idempotency_key)
-    PaymentCustomer.objects.filter(pk=row.pk, customer_id=None).update(customer_id=found)
-    return PaymentCustomer.objects.get(pk=row.pk).customer_id or found
 
 
 def finish(setup_id: UUID, *, processor: PaymentProcessor, now: datetime, session_id: str = "") -> CardSetup:

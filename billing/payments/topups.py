@@ -176,7 +176,12 @@ def open_checkout(order_id: UUID, *, processor: PaymentProcessor, now: datetime)
     if order.currency == CNY and now >= open_until(order):
         raise fx.QuoteExpired(order=order.number)
     try:
-        customer_id = _customer(order, processor=processor, now=now)
+        customer_id = customer_of(
+            order.account_id,
+            email=order.created_by.email if order.created_by else "",
+            processor=processor,
+            now=now,
+        )
         started = processor.start_checkout(_request(order, customer_id))
     except ProcessorRefused as refusal:
         if refusal.evidence.get("provider_param") == "customer":
@@ -209,20 +214,15 @@ def _request(order: TopUp, customer_id: str) -> CheckoutRequest:
     )
 
 
-def _customer(order: TopUp, *, processor: PaymentProcessor, now: datetime) -> str:
+def customer_of(account_id: UUID, *, email: str, processor: PaymentProcessor, now: datetime) -> str:
+    """Who the account is at the provider; made, under a key of its own, when it is nobody yet."""
     row, _made = PaymentCustomer.objects.get_or_create(
-        account_id=order.account_id,
-        defaults={
-            "email": order.created_by.email if order.created_by else "",
-            "idempotency_key": f"customer:{order.account_id}:v1",
-            "created_at": now,
-        },
+        account_id=account_id,
+        defaults={"email": email, "idempotency_key": f"customer:{account_id}:v1", "created_at": now},
     )
     if row.customer_id:
         return row.customer_id
-    found = processor.create_customer(
-        account_id=str(order.account_id), email=row.email, idempotency_key=row.idempotency_key
-    )
+    found = processor.create_customer(account_id=str(account_id), email=row.email, idempotency_key=row.idempotency_key)
     PaymentCustomer.objects.filter(pk=row.pk, customer_id=None).update(customer_id=found)
     return PaymentCustomer.objects.get(pk=row.pk).customer_id or found
 
