@@ -101,7 +101,7 @@ def recount(order_id: UUID, *, now: datetime) -> TopUp:
     live, gone = sums["live"] or 0, sums["gone"] or 0
     order.refunded_minor = min(live, order.amount_minor)
     if order.grant_id is None:
-        _mark_uncredited(order, live=live, gone=gone)
+        _mark_uncredited(order, live=live, gone=gone, now=now)
     elif order.status != TopUp.Status.DISPUTED:
         wanted = TopUp.Status.CREDITED
         if gone:
@@ -128,10 +128,15 @@ def gone(order: TopUp) -> dispute_booking.Refunded:
     return dispute_booking.Refunded(sums["gone"] or 0, sums["fee"] or Decimal(0))
 
 
-def _mark_uncredited(order: TopUp, *, live: int, gone: int) -> None:
+def _mark_uncredited(order: TopUp, *, live: int, gone: int, now: datetime) -> None:
     """A payment that was never credited is settled when all of it went back; until then a person watches it."""
     if gone >= order.amount_minor:
         order.in_review = False
-    elif not live and not order.in_review:
+        if order.status == TopUp.Status.PAID:
+            order.move_to(TopUp.Status.REFUNDED, now=now)
+        return
+    if order.status == TopUp.Status.REFUNDED:  # a bank returned it
+        order.move_to(TopUp.Status.PAID, now=now)
+    if not live and not order.in_review:
         order.in_review, order.review_reason = True, "the refund of this payment did not succeed"
         log.error("ALERT top-up %s is in review: %s", order.number, order.review_reason)

@@ -1,11 +1,14 @@
-"""A payment that staff refused after a hold goes back by itself: nothing was given for it."""
+"""Payments that staff did not accept, after a hold or a review, go back by themselves: nothing was given for them."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from uuid import UUID
 
-from billing.payments import holds
+from django.db import transaction
+
+from accounts.models import User
+from billing.payments import holds, reviews
 from billing.payments.models_risk import RiskAssessment
 from billing.waking import wake
 from refunds import lifecycle
@@ -27,3 +30,12 @@ def wake_up(order_id: UUID) -> None:
     from refunds.tasks import pay_back_refused  # the tasks import the operations
 
     wake(pay_back_refused, str(order_id))
+
+
+@reviews.pays_back
+def pay_back_reviewed(order_id: UUID, *, actor: User, reason: str, now: datetime) -> None:
+    """In the transaction of the decision: the refund's row is the job, and after the commit it is sent."""
+    from refunds.tasks import submit_refund
+
+    refund = lifecycle.return_uncredited(order_id, reason=reason, actor=actor, now=now)
+    transaction.on_commit(lambda: wake(submit_refund, str(refund.pk)), robust=True)

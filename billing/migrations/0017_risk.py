@@ -98,7 +98,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='topup',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status__in', ['credited', 'partially_refunded', 'disputed']), _negated=True), ('grant__isnull', False), _connector='OR'), name='top_up_credited'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status__in', ['credited', 'partially_refunded']), _negated=True), ('grant__isnull', False), _connector='OR'), name='top_up_credited'),
         ),
         migrations.AddIndex(
             model_name='attempttrace',

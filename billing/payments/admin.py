@@ -14,7 +14,7 @@ from accounts.admin import AccountAdmin
 from accounts.admin_parts import audit_panel, person
 from accounts.models import Account
 from billing.desk import BillingDesk
-from billing.payments import settling, tasks, webhooks
+from billing.payments import reviews, settling, tasks, webhooks
 from billing.payments.models import FxRate, PaymentAttempt, PaymentEvent, TopUp
 from billing.payments.models_risk import RiskAssessment
 from billing.payments.stripe_processor import get_processor
@@ -37,6 +37,10 @@ def order_state(order: TopUp) -> str:
     if check is not None and order.status == TopUp.Status.PAID and not order.in_review:
         return status(check, "state")
     return ui.status_badge("attention", gettext("In review")) if order.in_review else status(order)
+
+
+def _in_review(order: TopUp) -> bool:
+    return order.in_review
 
 
 def top_up_panels(request: HttpRequest, owner: Account) -> list[Panel]:
@@ -159,7 +163,7 @@ class TopUpAdmin(BillingDesk):
             ),
         ),
     )
-    actions_detail = ("settle",)
+    actions_detail = ("settle", "finish_review", "pay_back")
 
     def panels(self, request: HttpRequest, obj: TopUp) -> list[Panel]:
         """Tries to pay, what the provider told of them, and what staff did."""
@@ -207,6 +211,46 @@ class TopUpAdmin(BillingDesk):
         )
         tasks.after(order)
         return gettext("The provider answered: %(status)s.") % {"status": order.get_status_display()}
+
+    @staff_action(
+        permission="billing.decide_topup",
+        title=_("Finish the review"),
+        button=_("Ask the provider and finish"),
+        sentence=lambda order: (
+            gettext("It is in review because: %(why)s.") % {"why": order.review_reason}
+            + " "
+            + gettext(
+                "The provider is asked again. A payment that is as ordered goes on to its credit; one that never came "
+                "ends the order. Nothing is credited while the payment differs from the order or is disputed."
+            )
+        ),
+        icon="task_alt",
+        applies=_in_review,
+    )
+    def finish_review(self, request: HttpRequest, obj: TopUp, data: dict[str, Any]) -> str:
+        """Credit what arrived as ordered, or end what never came."""
+        order = reviews.finish(
+            obj.pk, actor=person(request), reason=data["reason"], processor=get_processor(), now=clock.now()
+        )
+        tasks.after(order)
+        return gettext("The review is finished: %(status)s.") % {"status": order.get_status_display()}
+
+    @staff_action(
+        permission="billing.decide_topup",
+        title=_("Pay back"),
+        button=_("Pay back in full"),
+        sentence=_(
+            "Nothing is credited. The whole payment goes back the way it was paid, without a fee. This cannot be "
+            "undone."
+        ),
+        icon="undo",
+        danger=True,
+        applies=lambda order: _in_review(order) and order.status == TopUp.Status.PAID and not order.refunded_minor,
+    )
+    def pay_back(self, request: HttpRequest, obj: TopUp, data: dict[str, Any]) -> str:
+        """Do not keep this money."""
+        order = reviews.pay_back(obj.pk, actor=person(request), reason=data["reason"], now=clock.now())
+        return gettext("The payment of %(order)s is on its way back.") % {"order": order.number}
 
 
 def risk_panel(order: TopUp) -> list[Panel]:

@@ -122,14 +122,15 @@ class TopUp(models.Model):
         Status.CREATED: {Status.AWAITING_PAYMENT, Status.FAILED, Status.EXPIRED},
         Status.AWAITING_PAYMENT: {Status.PROCESSING, Status.PAID, Status.FAILED, Status.EXPIRED},
         Status.PROCESSING: {Status.PAID, Status.FAILED},
-        Status.PAID: {Status.CREDITED, Status.REFUNDED},  # staff may pay back what a risk check held
+        # Staff may pay back what a risk check held or what is in review; a bank may take it before it is credited.
+        Status.PAID: {Status.CREDITED, Status.REFUNDED, Status.DISPUTED},
         Status.CREDITED: {Status.PARTIALLY_REFUNDED, Status.REFUNDED, Status.DISPUTED},
         # Money that arrives after all is never left lying: both lead on to the credit.
         Status.FAILED: {Status.PAID},
         Status.EXPIRED: {Status.PAID},
         # A bank may return a refund days later, and a dispute may be won: the way back is open.
         Status.PARTIALLY_REFUNDED: {Status.CREDITED, Status.REFUNDED, Status.DISPUTED},
-        Status.REFUNDED: {Status.CREDITED, Status.PARTIALLY_REFUNDED, Status.DISPUTED},
+        Status.REFUNDED: {Status.CREDITED, Status.PARTIALLY_REFUNDED, Status.DISPUTED, Status.PAID},
         Status.DISPUTED: {Status.CREDITED, Status.PARTIALLY_REFUNDED, Status.REFUNDED},
     }
     OPEN: ClassVar[frozenset[str]] = frozenset({Status.CREATED, Status.AWAITING_PAYMENT, Status.PROCESSING})
@@ -233,8 +234,7 @@ class TopUp(models.Model):
                 name="top_up_grant",
             ),
             models.CheckConstraint(
-                condition=~models.Q(status__in=["credited", "partially_refunded", "disputed"])
-                | models.Q(grant__isnull=False),
+                condition=~models.Q(status__in=["credited", "partially_refunded"]) | models.Q(grant__isnull=False),
                 name="top_up_credited",
             ),
         ]

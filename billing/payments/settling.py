@@ -49,29 +49,34 @@ def settle(order_id: UUID, *, processor: PaymentProcessor, now: datetime, sessio
         raise NotFound
     if order.status in TopUp.SETTLED:
         return order
+    state = ask(order, processor=processor, session_id=session_id)
+    return order if state is None else record_outcome(order_id, state, now=now)
+
+
+def ask(order: TopUp, *, processor: PaymentProcessor, session_id: str = "") -> PaymentState | None:
+    """What is true of this order at the provider now; None while nothing there belongs to it. No lock may be held."""
     if order.automatic:
-        return _settle_charge(order, processor=processor, now=now)
+        return _ask_charge(order, processor)
     known = order.checkout_session_id or session_id
     if not known:
-        return order
+        return None
     try:
-        state = processor.checkout(known)  # no lock and no transaction held across the network
+        state = processor.checkout(known)
     except UnknownAtProcessor:
         if order.checkout_session_id:
             raise
         raise NotFound from None
     if state.order != order.number and not order.checkout_session_id:
         raise NotFound
-    return record_outcome(order_id, state, now=now)
+    return state
 
 
-def _settle_charge(order: TopUp, *, processor: PaymentProcessor, now: datetime) -> TopUp:
+def _ask_charge(order: TopUp, processor: PaymentProcessor) -> PaymentState | None:
     """An order that was charged to a saved card has no page: its payment is asked, or looked for by our number."""
     if order.payment_intent_id:
-        return record_outcome(order.pk, processor.payment(order.payment_intent_id), now=now)
+        return processor.payment(order.payment_intent_id)
     card = order.auto_run.payment_method
-    found = processor.find_payment(card.customer_id, order.number, since=order.created_at - timedelta(minutes=5))
-    return order if found is None else record_outcome(order.pk, found, now=now)
+    return processor.find_payment(card.customer_id, order.number, since=order.created_at - timedelta(minutes=5))
 
 
 def record_outcome(order_id: UUID, state: PaymentState, *, now: datetime) -> TopUp:
@@ -99,8 +104,8 @@ def record_outcome(order_id: UUID, state: PaymentState, *, now: datetime) -> Top
             _send_to_review(order, wrong, paid=state.progress == Progress.PAID, now=now)
         elif state.progress == Progress.PAID:
             _take(order, now=now)
-        elif state.progress in _FOLLOWS and _FOLLOWS[state.progress] in TopUp.NEXT[order.status]:
-            order.move_to(_FOLLOWS[state.progress], now=now)
+        elif state.progress in FOLLOWS and FOLLOWS[state.progress] in TopUp.NEXT[order.status]:
+            order.move_to(FOLLOWS[state.progress], now=now)
         if order.status not in TopUp.OPEN:
             order.check_at = None
         order.save(update_fields=_OUTCOME)
@@ -127,7 +132,7 @@ _OUTCOME: Final = (
     "status",
     "status_at",
 )
-_FOLLOWS: Final = {
+FOLLOWS: Final = {
     Progress.PROCESSING: Status.PROCESSING,
     Progress.FAILED: Status.FAILED,
     Progress.EXPIRED: Status.EXPIRED,

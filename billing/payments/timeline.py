@@ -68,7 +68,7 @@ def shown(order: TopUp) -> Shown:
         label, tone = _("Not accepted"), "red"
     if order.in_review:
         label, tone = _("In review"), "yellow"
-    kept_back = check if check is not None and check.state in _KEPT_BACK else None
+    kept_back = check if check is not None and check.state in _KEPT_BACK and not order.in_review else None
     return Shown(
         order,
         label,
@@ -87,8 +87,10 @@ def _steps(order: TopUp, attempts: list[PaymentAttempt], check: RiskAssessment |
     steps: list[dict[str, Any]] = [_step(_("Order placed"), order.created_at), *map(_attempt, attempts)]
     if order.paid_at and not any(attempt.outcome == PaymentAttempt.Outcome.SUCCEEDED for attempt in attempts):
         steps.append(_step(_("Payment confirmed"), order.paid_at))
+    if order.in_review and order.refunded_minor:
+        return [*steps, _step(_("The money goes back the way it was paid"), None, "active")]
     if order.in_review:
-        note = _("The payment differs from the order. Our staff check it and will write to you.")
+        note = _("Our staff check this payment and will write to you.")
         return [*steps, _step(_("In review"), order.checked_at, "active", note)]
     steps += _checked(order, check)
     if order.credited_at:

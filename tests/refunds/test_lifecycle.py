@@ -265,12 +265,17 @@ def test_a_payment_that_was_never_credited_goes_back_in_full_without_a_fee_once(
 
     refund = lifecycle.record_outcome(sent(refund).pk, said(refund), now=NOON)
     order.refresh_from_db()
-    assert (refund.status, order.status, order.in_review, order.refunded_minor) == ("succeeded", "paid", False, 2000)
+    assert (refund.status, order.status, order.in_review, order.refunded_minor) == (
+        "succeeded",
+        "refunded",
+        False,
+        2000,
+    )
     assert Wallet.objects.get().net == 0
 
     TopUp.objects.filter(pk=order.pk).update(in_review=False)
     order = settling.record_outcome(order.pk, state_of(order), now=NOON)
-    assert (order.status, order.grant, Wallet.objects.get().net) == ("paid", None, 0)
+    assert (order.status, order.grant, Wallet.objects.get().net) == ("refunded", None, 0)
 
 
 @pytest.mark.parametrize("gone_first", [True, False])
@@ -281,7 +286,8 @@ def test_a_return_that_fails_leaves_the_payment_in_review_and_can_be_tried_again
         lifecycle.record_outcome(refund.pk, said(refund), now=NOON)
     lifecycle.record_outcome(refund.pk, said(refund, "failed"), now=NOON)
     order.refresh_from_db()
-    assert (order.in_review, order.refunded_minor, Wallet.objects.get().net) == (True, 0, 0)
+    assert (order.status, order.in_review, order.refunded_minor) == ("paid", True, 0)
+    assert Wallet.objects.get().net == 0
     again = lifecycle.return_uncredited(order.pk, reason="risk", actor=None, now=NOON)
     assert again.pk != refund.pk
     assert again.status == "approved"
@@ -298,7 +304,7 @@ def test_an_external_refund_of_a_payment_in_review_takes_no_credit() -> None:
     refund = external.apply(fake, now=NOON)
     assert external.apply(fake, now=NOON) == refund
     order.refresh_from_db()
-    assert (order.status, order.in_review, Wallet.objects.get().net) == ("paid", False, 0)
+    assert (order.status, order.in_review, Wallet.objects.get().net) == ("refunded", False, 0)
 
 
 # --- The sweep

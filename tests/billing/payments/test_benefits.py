@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pytest
@@ -26,14 +26,16 @@ from billing.payments import benefits, settling, tasks, topups
 from billing.payments import verify as _payments  # noqa: F401  # registers its checks
 from billing.payments.models import TopUp
 from billing.payments.models_benefits import BenefitLevelChange
+from billing.payments.processor_refunds import RefundProgress, RefundState
 from config import clock
 from gateway import admission
 from gateway.parsing import Call
-from refunds import lifecycle
+from refunds import external, lifecycle
 from tests import factories
 from tests.api import Program, program
 from tests.billing.payments.conftest import Shop
 from tests.concurrency.helpers import at_once
+from tests.refunds import orders
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOON = factories.NOON
@@ -49,18 +51,25 @@ def topped_up(account: Account, usd: str, *, now: Any = NOON) -> TopUp:
         found = topups.locked(order.pk)
         found.move_to(TopUp.Status.AWAITING_PAYMENT, now=now)
         found.move_to(TopUp.Status.PAID, now=now)
+        found.payment_intent_id = f"pi_{found.number}"
         settling._credit(found, now=now)
         found.save()
     return found
 
 
-def reversed_(order: TopUp, cents: int, *, cause: str = "refund", now: Any = NOON) -> None:
-    """What whoever records a refund or a dispute does: the amount on the order, then the level."""
-    field = "refunded_minor" if cause == "refund" else "disputed_minor"
+def refunded(order: TopUp, minor: int, *, progress: str = "succeeded", now: Any = NOON) -> None:
+    """A refund that was made in the provider's dashboard; again with "failed": the bank returned it."""
+    refund_id, payment = f"re_{order.number}", f"pi_{order.number}"
+    way = RefundProgress(progress)
+    external.apply(RefundState(refund_id, payment, way, progress, minor, order.currency), now=now)
+
+
+def disputed(order: TopUp, cents: int, *, now: Any = NOON) -> None:
+    """What whoever records a dispute does: the amount on the order, then the level."""
     with transaction.atomic():
         ledger.lock_wallet(order.account_id)
-        TopUp.objects.filter(pk=order.pk).update(**{field: cents})
-        benefits.refresh(order.account_id, cause=cause, source=order.number, now=now)
+        TopUp.objects.filter(pk=order.pk).update(disputed_minor=cents)
+        benefits.refresh(order.account_id, cause="dispute", source=order.number, now=now)
 
 
 def factor(account: Account) -> Decimal:
@@ -88,7 +97,7 @@ def test_j12_480_pays_098_and_25_more_pay_095_for_the_next_request_and_a_refund_
     assert factor(account) == Decimal("0.98")
     order = topped_up(account, "25")
     assert factor(account) == Decimal("0.95")
-    reversed_(order, 1000)
+    refunded(order, 1000)
     assert benefits.net_top_ups(account.pk) == Decimal(495)
     assert factor(account) == Decimal("0.95")
     assert [str(change) for change in BenefitLevelChange.objects.order_by("pk")] == [
@@ -102,11 +111,11 @@ def test_j12_with_the_flag_the_refund_of_10_leads_back_to_098(settings):
     account = factories.account()
     topped_up(account, "480")
     order = topped_up(account, "25")
-    reversed_(order, 1000)
+    refunded(order, 1000)
     assert factor(account) == Decimal("0.98")
     last = BenefitLevelChange.objects.order_by("-pk")[0]
     assert (last.cause, last.source, last.net_usd) == ("refund", order.number, Decimal(495))
-    reversed_(order, 0)  # the bank returned the refund: the money counts again, and the level with it
+    refunded(order, 1000, progress="failed")  # the bank returned it: the money counts again, and the level with it
     assert factor(account) == Decimal("0.95")
 
 
@@ -114,10 +123,10 @@ def test_a_lost_dispute_counts_like_a_refund_and_a_won_one_gives_the_level_back(
     settings.BENEFIT_DOWNGRADE_ON_REVERSAL = True
     account = factories.account()
     order = topped_up(account, "60")
-    reversed_(order, 6000, cause="dispute")
+    disputed(order, 6000)
     assert level_of(account) == "Standard"
     assert benefits.net_top_ups(account.pk) == 0
-    reversed_(order, 0, cause="dispute")
+    disputed(order, 0)
     assert level_of(account) == "Silver"
 
 
@@ -181,7 +190,7 @@ def verify_says_nothing() -> bool:
 def test_the_order_of_top_ups_and_refunds_does_not_matter_for_the_net(steps, downgrade):
     """Each order's steps stay in their own order; between orders they come in any."""
     account = factories.account()
-    orders: dict[int, TopUp] = {}
+    placed: dict[int, TopUp] = {}
     amounts = {0: 300, 1: 150, 2: 60}
     highest, waiting = -1, list(steps)
     with pytest.MonkeyPatch.context() as patch:
@@ -190,16 +199,16 @@ def test_the_order_of_top_ups_and_refunds_does_not_matter_for_the_net(steps, dow
         contested = False
         while waiting:
             step = next(
-                one for one in waiting if one[0] == "in" or (one[1] in orders and (one[0] != "won" or contested))
+                one for one in waiting if one[0] == "in" or (one[1] in placed and (one[0] != "won" or contested))
             )
             waiting.remove(step)
             if step[0] == "in":
-                orders[numbers[step[1]]] = topped_up(account, str(step[1]))
+                placed[numbers[step[1]]] = topped_up(account, str(step[1]))
             elif step[0] == "back":
-                reversed_(orders[step[1]], step[2] * 100)
+                refunded(placed[step[1]], step[2] * 100)
             else:
                 contested = step[0] == "contest"
-                reversed_(orders[1], 15_000 if contested else 0, cause="dispute")
+                disputed(placed[1], 15_000 if contested else 0)
             number = Account.objects.select_related("benefit_level").get(pk=account.pk).benefit_level.number
             assert downgrade or number >= highest
             highest = max(highest, number)
@@ -210,11 +219,13 @@ def test_the_order_of_top_ups_and_refunds_does_not_matter_for_the_net(steps, dow
 
 
 def test_what_is_left_of_a_payment_in_yuan_is_its_share_in_dollars():
-    account = factories.account()
-    order = topped_up(account, "100")
-    TopUp.objects.filter(pk=order.pk).update(currency="CNY", amount_minor=73_000, refunded_minor=24_333)
+    order = orders.credited("100", currency="CNY")
+    refunded(order, 24_333)
     order.refresh_from_db()
-    assert benefits.net_top_ups(account.pk) == benefits.left_of(order) == Decimal("66.6671232877")
+    share = Decimal(order.amount_minor - 24_333) / order.amount_minor
+    left = (100 * share).quantize(Decimal("1e-10"), ROUND_HALF_UP)
+    assert 0 < left < 100
+    assert benefits.net_top_ups(order.account_id) == benefits.left_of(order) == left
 
 
 # --- Staff ------------------------------------------------------------------------------------------------------------
@@ -224,7 +235,7 @@ def test_a_promised_level_is_never_lowered_by_top_ups_or_refunds(settings):
     platinum = BenefitLevel.objects.get(name="Platinum")
     benefits.set_by_hand(account.pk, platinum, actor=staff, reason="Contract", now=NOON)
     order = topped_up(account, "600")
-    reversed_(order, 60_000)
+    refunded(order, 60_000)
     assert level_of(account) == "Platinum"
     assert verify_says_nothing()
     benefits.set_by_hand(account.pk, None, actor=staff, reason="Contract ended", now=NOON)
