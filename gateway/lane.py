@@ -8,99 +8,26 @@ everywhere, on a few threads with their own database connections.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Generic, TypeVar
+from typing import Any
 from uuid import UUID
 
 import orjson
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.utils.translation import gettext_lazy as _
 
 from billing import errors
 from billing.errors import BillingError
 from billing.metering import holds, quarantine, usage
-from config import clock, pool, problems
+from config import clock, problems
+from config.batching import Batcher, Receive, Scope, Send, read_body, reply, with_connection
 from config.middleware import clean_trace_id
 from gateway import admission, answers, parsing, reports, tokens
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-R = TypeVar("R")
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-
-class Batcher(Generic[T, R]):
-    """Gathers what arrives while the workers are busy, or within `seconds`, into one call of `work`."""
-
-    def __init__(self, work: Callable[[list[T]], Sequence[R | BaseException]], executor: ThreadPoolExecutor) -> None:
-        self.work, self.executor = work, executor
-        self.waiting: list[tuple[T, asyncio.Future[R]]] = []
-        self.busy = 0
-        self.timer: asyncio.TimerHandle | None = None
-
-    async def submit(self, item: T) -> R:
-        """The answer to this item; raises what refused it."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[R] = loop.create_future()
-        self.waiting.append((item, future))
-        if len(self.waiting) >= settings.LANE_BATCH_SIZE or self.busy == 0:
-            self._start(loop)
-        elif self.timer is None and self.busy < settings.LANE_WORKERS:
-            self.timer = loop.call_later(settings.LANE_BATCH_SECONDS, self._start, loop)
-        return await future
-
-    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        if not self.waiting or self.busy >= settings.LANE_WORKERS:
-            return
-        batch, self.waiting = self.waiting[: settings.LANE_BATCH_SIZE], self.waiting[settings.LANE_BATCH_SIZE :]
-        self.busy += 1
-        loop.create_task(self._run(batch, loop))  # the futures keep what matters
-
-    async def _run(self, batch: list[tuple[T, asyncio.Future[R]]], loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            found = await loop.run_in_executor(self.executor, _with_connection, self.work, [item for item, _ in batch])
-            for (_item, future), answer in zip(batch, found, strict=True):
-                if future.done():  # the caller has gone; the work is done and the repeat will find it
-                    continue
-                if isinstance(answer, BaseException):
-                    future.set_exception(answer)
-                else:
-                    future.set_result(answer)
-        except BaseException as error:  # every caller of this batch must hear of it
-            for _item, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            self.busy -= 1
-            self._start(loop)
-
-
-def _with_connection(work: Callable[[list[T]], R], items: list[T]) -> R:
-    """Run on a connection of this thread's; one that broke is thrown away, so that the next batch gets a new one."""
-    try:
-        return work(items)
-    except (OperationalError, InterfaceError) as error:
-        with contextlib.suppress(DatabaseError):
-            connection.close()
-        pool.heal()
-        raise errors.ServiceUnavailable(retry_after=1) from error
-    finally:
-        if connection.in_atomic_block or connection.settings_dict["OPTIONS"].get("pool"):
-            connection.close()  # with a pool: given back, open and with its statements prepared
 
 
 class Lane:
@@ -141,7 +68,7 @@ class Lane:
             body = problems.document(
                 problems.internal_error(), trace, answers.language_of(headers.get("accept-language", ""))
             )
-        await _reply(send, status, orjson.dumps(body), kind, {**extra, "X-Trace-Id": trace})
+        await reply(send, status, orjson.dumps(body), kind, {**extra, "X-Trace-Id": trace})
 
     async def _answer(
         self, scope: Scope, headers: dict[str, str], receive: Receive, loop: asyncio.AbstractEventLoop
@@ -154,7 +81,7 @@ class Lane:
             headers.get("authorization", ""), _client_of(scope, headers), loop, self.executor, now=clock.now()
         )
         route, hold = route_of(scope["path"])
-        body = parsing.json_object(await _read(receive, headers))
+        body = parsing.json_object(await read_body(receive, headers))
         if route == "authorize":
             return await self._authorize(token, body)
         if route == "authorize_batch":
@@ -172,7 +99,7 @@ class Lane:
             return 200, {"id": str(hold), "status": status}
         events = parsing.items_of(body, "events")
         return 200, {
-            "results": await loop.run_in_executor(self.executor, _with_connection, partial(_report, token), events)
+            "results": await loop.run_in_executor(self.executor, with_connection, partial(_report, token), events)
         }
 
     async def _authorize(self, token: UUID, body: Any) -> tuple[int, Any]:
@@ -277,29 +204,3 @@ def _client_of(scope: Scope, headers: dict[str, str]) -> str:
     if settings.SECURE_PROXY_SSL_HEADER and "x-forwarded-for" in headers:
         return headers["x-forwarded-for"].split(",")[-1].strip()
     return scope["client"][0] if scope.get("client") else ""
-
-
-async def _read(receive: Receive, headers: dict[str, str]) -> bytes:
-    """The body, as long as it stays below the limit."""
-    told = headers.get("content-length", "")
-    if told.isdigit() and int(told) > settings.LANE_BODY_LIMIT:
-        raise errors.BodyTooLarge(limit=settings.LANE_BODY_LIMIT)
-    chunks, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise errors.BadRequest
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > settings.LANE_BODY_LIMIT:
-            raise errors.BodyTooLarge(limit=settings.LANE_BODY_LIMIT)
-        chunks.append(chunk)
-        if not message.get("more_body"):
-            return b"".join(chunks)
-
-
-async def _reply(send: Send, status: int, body: bytes, kind: str, extra: dict[str, str]) -> None:
-    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
-    headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in extra.items()]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

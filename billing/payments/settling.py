@@ -30,11 +30,14 @@ from billing.payments.processor import (
     UnknownAtProcessor,
     UnrecognisedStatus,
 )
+from config import turns
 
 log = logging.getLogger(__name__)
 
 Status = TopUp.Status
 LONGEST_WAIT: Final = timedelta(hours=1)
+ASKING_TAKES: Final = 5.0
+"""Seconds after which nobody waits any longer for somebody else's question to the provider."""
 CHECK_NOW_EVERY: Final = timedelta(seconds=5)
 """How often a customer may have the provider asked about one order."""
 
@@ -49,8 +52,14 @@ def settle(order_id: UUID, *, processor: PaymentProcessor, now: datetime, sessio
         raise NotFound
     if order.status in TopUp.SETTLED:
         return order
-    state = ask(order, processor=processor, session_id=session_id)
-    return order if state is None else record_outcome(order_id, state, now=now)
+    # Several events tell of one payment, and the customer returns at the same moment: one of them asks.
+    with turns.turn(f"settle:{order_id}", wait=ASKING_TAKES, lasts=ASKING_TAKES) as waited:
+        if waited:
+            order = TopUp.objects.get(pk=order_id)
+            if order.status in TopUp.SETTLED:
+                return order
+        state = ask(order, processor=processor, session_id=session_id)
+        return order if state is None else record_outcome(order_id, state, now=now)
 
 
 def ask(order: TopUp, *, processor: PaymentProcessor, session_id: str = "") -> PaymentState | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -85,11 +85,32 @@ def handles(*types: str) -> Callable[[Handler], Handler]:
     return register
 
 
-def receive(event: ReceivedEvent, *, now: datetime) -> PaymentEvent:
-    """Keep a verified event, once. One from the wrong mode is kept apart and never processed."""
+def check(event: ReceivedEvent) -> None:
+    """Raise `BadRequest` for a body that is no event."""
     if not event.event_id or not event.type:
         raise BadRequest(_("The body is not an event."))
+
+
+def keep(events: Sequence[ReceivedEvent], *, now: datetime) -> list[int]:
+    """Keep verified events, each once, in one commit; the ids of those that wait for a worker.
+
+    One from the wrong mode is kept apart and never processed. One that tells us nothing has come to its end with that.
+    """
+    rows = [_row(event, now=now) for event in events]
+    PaymentEvent.objects.bulk_create(rows, ignore_conflicts=True)
+    for row in rows:
+        if row.state == State.QUARANTINED:
+            log.error("ALERT event %s (%s) has livemode=%s and is quarantined", row.event_id, row.type, row.livemode)
+    waiting = [row.event_id for row in rows if row.state == State.RECEIVED]
+    if not waiting:
+        return []
+    kept = PaymentEvent.objects.filter(provider="stripe", event_id__in=waiting, state=State.RECEIVED)
+    return list(kept.order_by("pk").values_list("pk", flat=True))
+
+
+def _row(event: ReceivedEvent, *, now: datetime) -> PaymentEvent:
     strange = event.livemode != settings.STRIPE_LIVEMODE
+    quiet = event.type in QUIET and not _handlers.get(event.type)
     row = PaymentEvent(
         provider="stripe",
         event_id=event.event_id[:120],
@@ -99,7 +120,7 @@ def receive(event: ReceivedEvent, *, now: datetime) -> PaymentEvent:
         object_id=event.object_id[:160],
         body=event.body,
         received_at=now,
-        state=State.QUARANTINED if strange else State.RECEIVED,
+        state=State.QUARANTINED if strange else State.IGNORED if quiet else State.RECEIVED,
         state_at=now,
         due_at=now + SWEEP_AFTER,
         flagged=strange,
@@ -108,10 +129,7 @@ def receive(event: ReceivedEvent, *, now: datetime) -> PaymentEvent:
     )
     if strange:
         row.top_up = order_of(row)
-    PaymentEvent.objects.bulk_create([row], ignore_conflicts=True)
-    if strange:
-        log.error("ALERT event %s (%s) has livemode=%s and is quarantined", event.event_id, event.type, event.livemode)
-    return PaymentEvent.objects.get(provider="stripe", event_id=event.event_id[:120])
+    return row
 
 
 def process(event_id: int, *, processor: PaymentProcessor, now: datetime) -> PaymentEvent:
@@ -147,15 +165,19 @@ def process(event_id: int, *, processor: PaymentProcessor, now: datetime) -> Pay
 def _close(event: PaymentEvent, state: str, *, now: datetime, reason: str = "", last_error: str = "") -> PaymentEvent:
     """The event's end. One with a reason is flagged; a flag that it had before stays, with its reason."""
     flagged = bool(reason) or event.flagged
-    PaymentEvent.objects.filter(pk=event.pk, state=State.RECEIVED).update(
-        state=state,
-        state_at=now,
-        flagged=flagged,
-        reason=reason or (event.reason if flagged else ""),
-        top_up=order_of(event) if flagged else None,
-        last_error=last_error[:500],
-    )
-    event.refresh_from_db()
+    end = {
+        "state": state,
+        "state_at": now,
+        "flagged": flagged,
+        "reason": reason or (event.reason if flagged else ""),
+        "top_up": order_of(event) if flagged else None,
+        "last_error": last_error[:500],
+    }
+    if PaymentEvent.objects.filter(pk=event.pk, state=State.RECEIVED).update(**end):
+        for name, value in end.items():
+            setattr(event, name, value)
+    else:
+        event.refresh_from_db()
     return event
 
 

@@ -82,7 +82,8 @@ def test_an_object_that_names_nothing_of_ours_is_flagged_as_foreign(shop: Shop) 
 
 @pytest.mark.parametrize("trouble", [{"state": "parked"}, {"state": "quarantined"}, {"flagged": True}])
 def test_no_event_that_needs_a_person_is_unexplained(shop: Shop, trouble: dict[str, Any]) -> None:
-    event = webhooks.receive(_received(), now=clock.now())
+    [event_id] = webhooks.keep([_received()], now=clock.now())
+    event = PaymentEvent.objects.get(pk=event_id)
     with pytest.raises(IntegrityError), transaction.atomic():
         PaymentEvent.objects.filter(pk=event.pk).update(**trouble)
     PaymentEvent.objects.filter(pk=event.pk).update(**trouble, reason="failing")
@@ -109,3 +110,12 @@ def _received() -> Any:
     return ReceivedEvent(
         event_id="evt_1", type="invoice.paid", api_version="", livemode=False, object_id="in_1", body={"data": {}}
     )
+
+
+def test_an_event_that_tells_us_nothing_is_kept_at_once_and_wakes_nobody(shop: Shop) -> None:
+    charge = {"id": "ch_1", "object": "charge", "metadata": {}}
+    assert shop.sandbox.send(shop.sandbox.forge("charge.succeeded", charge))[0].status_code == 200
+    event = PaymentEvent.objects.get()
+    assert (event.state, event.flagged, event.reason) == ("ignored", False, "")
+    assert work() == 0
+    assert webhooks.claim_due(now=clock.now() + timedelta(days=1)) == []
