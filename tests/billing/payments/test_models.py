@@ -32,6 +32,7 @@ LEGAL = {
     (S.EXPIRED, S.PAID),
     (S.PAID, S.CREDITED),
     (S.PAID, S.REFUNDED),
+    (S.PAID, S.DISPUTED),
     (S.CREDITED, S.PARTIALLY_REFUNDED),
     (S.CREDITED, S.REFUNDED),
     (S.CREDITED, S.DISPUTED),
@@ -41,6 +42,7 @@ LEGAL = {
     (S.REFUNDED, S.CREDITED),
     (S.REFUNDED, S.PARTIALLY_REFUNDED),
     (S.REFUNDED, S.DISPUTED),
+    (S.REFUNDED, S.PAID),
     (S.DISPUTED, S.CREDITED),
     (S.DISPUTED, S.PARTIALLY_REFUNDED),
     (S.DISPUTED, S.REFUNDED),
@@ -68,6 +70,7 @@ def test_every_status_has_a_row_and_every_way_to_money_ends_in_a_credit() -> Non
         S.PROCESSING,
         S.FAILED,
         S.EXPIRED,
+        S.REFUNDED,  # a payment that was never credited was paid back, and the bank returned it
     }
 
 
