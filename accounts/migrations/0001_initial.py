@@ -33,6 +33,10 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'account',
                 'verbose_name_plural': 'accounts',
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('status__in', ['active', 'suspended', 'closed'])), name='account_status'),
+                    models.CheckConstraint(condition=models.Q(('kind__in', ['personal', 'company'])), name='account_kind'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -75,6 +79,9 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'user',
                 'verbose_name_plural': 'users',
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('email', django.db.models.functions.text.Lower('email'))), name='user_email_lower'),
+                ],
             },
             managers=[
                 ('objects', accounts.models.UserManager()),
@@ -98,6 +105,11 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'audit record',
                 'verbose_name_plural': 'audit records',
+                'indexes': [
+                    models.Index(fields=['-at'], name='audit_time'),
+                    models.Index(fields=['account', '-at'], name='audit_account'),
+                    models.Index(fields=['subject_type', 'subject_id'], name='audit_subject'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -135,6 +147,9 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'key group',
                 'verbose_name_plural': 'key groups',
+                'constraints': [
+                    models.UniqueConstraint(fields=('account', 'name'), name='key_group_name'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -159,6 +174,12 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'API key',
                 'verbose_name_plural': 'API keys',
+                'indexes': [
+                    models.Index(fields=['account', '-created_at'], name='api_key_account'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('kind__in', ['payg', 'subscription'])), name='api_key_kind'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -194,50 +215,10 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'membership',
                 'verbose_name_plural': 'memberships',
+                'constraints': [
+                    models.UniqueConstraint(fields=('account', 'user'), name='membership_once'),
+                    models.CheckConstraint(condition=models.Q(('role__in', ['owner', 'admin', 'finance', 'developer'])), name='membership_role'),
+                ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name='user',
-            constraint=models.CheckConstraint(condition=models.Q(('email', django.db.models.functions.text.Lower('email'))), name='user_email_lower'),
-        ),
-        migrations.AddIndex(
-            model_name='auditrecord',
-            index=models.Index(fields=['-at'], name='audit_time'),
-        ),
-        migrations.AddIndex(
-            model_name='auditrecord',
-            index=models.Index(fields=['account', '-at'], name='audit_account'),
-        ),
-        migrations.AddIndex(
-            model_name='auditrecord',
-            index=models.Index(fields=['subject_type', 'subject_id'], name='audit_subject'),
-        ),
-        migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['active', 'suspended', 'closed'])), name='account_status'),
-        ),
-        migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['personal', 'company'])), name='account_kind'),
-        ),
-        migrations.AddConstraint(
-            model_name='keygroup',
-            constraint=models.UniqueConstraint(fields=('account', 'name'), name='key_group_name'),
-        ),
-        migrations.AddIndex(
-            model_name='apikey',
-            index=models.Index(fields=['account', '-created_at'], name='api_key_account'),
-        ),
-        migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['payg', 'subscription'])), name='api_key_kind'),
-        ),
-        migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('account', 'user'), name='membership_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.CheckConstraint(condition=models.Q(('role__in', ['owner', 'admin', 'finance', 'developer'])), name='membership_role'),
         ),
     ]

@@ -35,6 +35,11 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'ledger account',
                 'verbose_name_plural': 'ledger accounts',
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('kind', 'system')), fields=('code',), name='ledger_account_code'),
+                    models.UniqueConstraint(condition=models.Q(('kind__in', ['overdraft', 'refunds_payable'])), fields=('account', 'kind'), name='ledger_account_one_each'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('account__isnull', True), ('kind', 'system')), models.Q(('account__isnull', False), ('kind__in', ['grant', 'overdraft', 'refunds_payable'])), _connector='OR'), name='ledger_account_owner'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -96,6 +101,10 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'journal entry',
                 'verbose_name_plural': 'journal entries',
+                'constraints': [
+                    models.UniqueConstraint(fields=('account', 'seq'), name='entry_seq'),
+                    models.UniqueConstraint(fields=('account', 'key'), name='entry_key'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -112,6 +121,13 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'posting',
                 'verbose_name_plural': 'postings',
+                'indexes': [
+                    models.Index(fields=['ledger', 'entry'], name='posting_ledger'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='posting_amount'),
+                    models.CheckConstraint(condition=models.Q(('side__in', [1, -1])), name='posting_side'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -139,6 +155,12 @@ class Migration(migrations.Migration):
                 'verbose_name': 'price version',
                 'verbose_name_plural': 'price versions',
                 'ordering': ('model_id', 'channel_id', '-number'),
+                'constraints': [
+                    models.UniqueConstraint(fields=('model', 'channel', 'number'), name='price_version_number'),
+                    models.CheckConstraint(condition=models.Q(('effective_to__isnull', True), ('effective_to__gt', models.F('effective_from')), _connector='OR'), name='price_version_interval'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('input_per_1k__gte', 0), ('output_per_1k__gte', 0), ('price__isnull', True), ('type', 'per_token')), models.Q(models.Q(('type', 'per_token'), _negated=True), ('input_per_1k__isnull', True), ('output_per_1k__isnull', True), ('price__gte', 0)), _connector='OR'), name='price_version_shape'),
+                    django.contrib.postgres.constraints.ExclusionConstraint(expressions=[(models.Func('model_id', 'model_id', models.Value('[]'), function='int8range'), '&&'), (models.Func('channel_id', 'channel_id', models.Value('[]'), function='int8range'), '&&'), (models.Func('effective_from', 'effective_to', django.contrib.postgres.fields.ranges.RangeBoundary(), function='tstzrange', output_field=django.contrib.postgres.fields.ranges.DateTimeRangeField()), '&&')], name='price_version_no_overlap'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -155,6 +177,9 @@ class Migration(migrations.Migration):
                 'verbose_name': 'price tier',
                 'verbose_name_plural': 'price tiers',
                 'ordering': ('above_input_tokens',),
+                'constraints': [
+                    models.UniqueConstraint(fields=('version', 'above_input_tokens'), name='price_tier_once'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -169,6 +194,10 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'price component',
                 'verbose_name_plural': 'price components',
+                'constraints': [
+                    models.UniqueConstraint(fields=('version', 'component'), name='price_component_once'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('multiple__gte', 0), ('per_1k__isnull', True)), models.Q(('multiple__isnull', True), ('per_1k__gte', 0)), _connector='OR'), name='price_component_one_of'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -183,6 +212,10 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'field multiplier',
                 'verbose_name_plural': 'field multipliers',
+                'constraints': [
+                    models.UniqueConstraint(fields=('version', 'field', 'equals'), name='field_multiplier_once'),
+                    models.CheckConstraint(condition=models.Q(('multiplier__gt', 0)), name='field_multiplier_positive'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -215,6 +248,15 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'authorization',
                 'verbose_name_plural': 'authorizations',
+                'indexes': [
+                    models.Index(condition=models.Q(('status', 'open')), fields=['expires_at'], name='authorization_open'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('account', 'request_id'), name='authorization_request'),
+                    models.CheckConstraint(condition=models.Q(('held__gte', 0), ('held_flows__gte', 0)), name='authorization_held'),
+                    models.CheckConstraint(condition=models.Q(('status__in', ['open', 'captured', 'voided', 'expired'])), name='authorization_status'),
+                    models.CheckConstraint(condition=models.Q(('funding__in', ['payg', 'subscription', 'extra_usage'])), name='authorization_funding'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -258,6 +300,16 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'usage record',
                 'verbose_name_plural': 'usage records',
+                'indexes': [
+                    models.Index(fields=['account', '-authorized_at', '-id'], name='usage_account_time'),
+                    models.Index(fields=['account', 'model', '-authorized_at'], name='usage_account_model'),
+                    django.contrib.postgres.indexes.BrinIndex(fields=['created_at'], name='usage_time_brin'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('account', 'request_id'), name='usage_request'),
+                    models.CheckConstraint(condition=models.Q(('charge__gte', 0), ('flows__gte', 0), ('list_price__gte', 0)), name='usage_amounts'),
+                    models.CheckConstraint(condition=models.Q(('entry__isnull', False), ('charge', 0), _connector='OR'), name='usage_charged_by_entry'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -281,6 +333,9 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'usage by day',
                 'verbose_name_plural': 'usage by day',
+                'constraints': [
+                    models.UniqueConstraint(fields=('account', 'day', 'model', 'api_key', 'funding'), name='usage_rollup_once', nulls_distinct=False),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -299,6 +354,15 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'wallet',
                 'verbose_name_plural': 'wallets',
+                'indexes': [
+                    models.Index(condition=models.Q(('next_expiry_at__isnull', False)), fields=['next_expiry_at'], name='wallet_next_expiry'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('balance__gte', 0)), name='wallet_balance'),
+                    models.CheckConstraint(condition=models.Q(('overdraft__gte', 0)), name='wallet_overdraft'),
+                    models.CheckConstraint(condition=models.Q(('held__gte', 0)), name='wallet_held'),
+                    models.CheckConstraint(condition=models.Q(('credit_limit__gte', 0)), name='wallet_credit_limit'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -319,166 +383,16 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'credit grant',
                 'verbose_name_plural': 'credit grants',
+                'indexes': [
+                    models.Index(fields=['account', '-created_at'], name='grant_account'),
+                    models.Index(condition=models.Q(('remaining__gt', 0)), fields=['account'], name='grant_open'),
+                    models.Index(fields=['source'], name='grant_source'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('remaining__gte', 0), ('remaining__lte', models.F('amount'))), name='grant_remaining'),
+                    models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='grant_amount'),
+                    models.CheckConstraint(condition=models.Q(('kind__in', ['cash', 'voucher', 'compensation', 'promotion'])), name='grant_kind'),
+                ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name='ledgeraccount',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'system')), fields=('code',), name='ledger_account_code'),
-        ),
-        migrations.AddConstraint(
-            model_name='ledgeraccount',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind__in', ['overdraft', 'refunds_payable'])), fields=('account', 'kind'), name='ledger_account_one_each'),
-        ),
-        migrations.AddConstraint(
-            model_name='ledgeraccount',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('account__isnull', True), ('kind', 'system')), models.Q(('account__isnull', False), ('kind__in', ['grant', 'overdraft', 'refunds_payable'])), _connector='OR'), name='ledger_account_owner'),
-        ),
-        migrations.AddConstraint(
-            model_name='journalentry',
-            constraint=models.UniqueConstraint(fields=('account', 'seq'), name='entry_seq'),
-        ),
-        migrations.AddConstraint(
-            model_name='journalentry',
-            constraint=models.UniqueConstraint(fields=('account', 'key'), name='entry_key'),
-        ),
-        migrations.AddIndex(
-            model_name='posting',
-            index=models.Index(fields=['ledger', 'entry'], name='posting_ledger'),
-        ),
-        migrations.AddConstraint(
-            model_name='posting',
-            constraint=models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='posting_amount'),
-        ),
-        migrations.AddConstraint(
-            model_name='posting',
-            constraint=models.CheckConstraint(condition=models.Q(('side__in', [1, -1])), name='posting_side'),
-        ),
-        migrations.AddConstraint(
-            model_name='priceversion',
-            constraint=models.UniqueConstraint(fields=('model', 'channel', 'number'), name='price_version_number'),
-        ),
-        migrations.AddConstraint(
-            model_name='priceversion',
-            constraint=models.CheckConstraint(condition=models.Q(('effective_to__isnull', True), ('effective_to__gt', models.F('effective_from')), _connector='OR'), name='price_version_interval'),
-        ),
-        migrations.AddConstraint(
-            model_name='priceversion',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('input_per_1k__gte', 0), ('output_per_1k__gte', 0), ('price__isnull', True), ('type', 'per_token')), models.Q(models.Q(('type', 'per_token'), _negated=True), ('input_per_1k__isnull', True), ('output_per_1k__isnull', True), ('price__gte', 0)), _connector='OR'), name='price_version_shape'),
-        ),
-        migrations.AddConstraint(
-            model_name='priceversion',
-            constraint=django.contrib.postgres.constraints.ExclusionConstraint(expressions=[(models.Func('model_id', 'model_id', models.Value('[]'), function='int8range'), '&&'), (models.Func('channel_id', 'channel_id', models.Value('[]'), function='int8range'), '&&'), (models.Func('effective_from', 'effective_to', django.contrib.postgres.fields.ranges.RangeBoundary(), function='tstzrange', output_field=django.contrib.postgres.fields.ranges.DateTimeRangeField()), '&&')], name='price_version_no_overlap'),
-        ),
-        migrations.AddConstraint(
-            model_name='pricetier',
-            constraint=models.UniqueConstraint(fields=('version', 'above_input_tokens'), name='price_tier_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='pricecomponent',
-            constraint=models.UniqueConstraint(fields=('version', 'component'), name='price_component_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='pricecomponent',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('multiple__gte', 0), ('per_1k__isnull', True)), models.Q(('multiple__isnull', True), ('per_1k__gte', 0)), _connector='OR'), name='price_component_one_of'),
-        ),
-        migrations.AddConstraint(
-            model_name='fieldmultiplier',
-            constraint=models.UniqueConstraint(fields=('version', 'field', 'equals'), name='field_multiplier_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='fieldmultiplier',
-            constraint=models.CheckConstraint(condition=models.Q(('multiplier__gt', 0)), name='field_multiplier_positive'),
-        ),
-        migrations.AddIndex(
-            model_name='authorization',
-            index=models.Index(condition=models.Q(('status', 'open')), fields=['expires_at'], name='authorization_open'),
-        ),
-        migrations.AddConstraint(
-            model_name='authorization',
-            constraint=models.UniqueConstraint(fields=('account', 'request_id'), name='authorization_request'),
-        ),
-        migrations.AddConstraint(
-            model_name='authorization',
-            constraint=models.CheckConstraint(condition=models.Q(('held__gte', 0), ('held_flows__gte', 0)), name='authorization_held'),
-        ),
-        migrations.AddConstraint(
-            model_name='authorization',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['open', 'captured', 'voided', 'expired'])), name='authorization_status'),
-        ),
-        migrations.AddConstraint(
-            model_name='authorization',
-            constraint=models.CheckConstraint(condition=models.Q(('funding__in', ['payg', 'subscription', 'extra_usage'])), name='authorization_funding'),
-        ),
-        migrations.AddIndex(
-            model_name='usagerecord',
-            index=models.Index(fields=['account', '-authorized_at', '-id'], name='usage_account_time'),
-        ),
-        migrations.AddIndex(
-            model_name='usagerecord',
-            index=models.Index(fields=['account', 'model', '-authorized_at'], name='usage_account_model'),
-        ),
-        migrations.AddIndex(
-            model_name='usagerecord',
-            index=django.contrib.postgres.indexes.BrinIndex(fields=['created_at'], name='usage_time_brin'),
-        ),
-        migrations.AddConstraint(
-            model_name='usagerecord',
-            constraint=models.UniqueConstraint(fields=('account', 'request_id'), name='usage_request'),
-        ),
-        migrations.AddConstraint(
-            model_name='usagerecord',
-            constraint=models.CheckConstraint(condition=models.Q(('charge__gte', 0), ('flows__gte', 0), ('list_price__gte', 0)), name='usage_amounts'),
-        ),
-        migrations.AddConstraint(
-            model_name='usagerecord',
-            constraint=models.CheckConstraint(condition=models.Q(('entry__isnull', False), ('charge', 0), _connector='OR'), name='usage_charged_by_entry'),
-        ),
-        migrations.AddConstraint(
-            model_name='usagerollup',
-            constraint=models.UniqueConstraint(fields=('account', 'day', 'model', 'api_key', 'funding'), name='usage_rollup_once', nulls_distinct=False),
-        ),
-        migrations.AddIndex(
-            model_name='wallet',
-            index=models.Index(condition=models.Q(('next_expiry_at__isnull', False)), fields=['next_expiry_at'], name='wallet_next_expiry'),
-        ),
-        migrations.AddConstraint(
-            model_name='wallet',
-            constraint=models.CheckConstraint(condition=models.Q(('balance__gte', 0)), name='wallet_balance'),
-        ),
-        migrations.AddConstraint(
-            model_name='wallet',
-            constraint=models.CheckConstraint(condition=models.Q(('overdraft__gte', 0)), name='wallet_overdraft'),
-        ),
-        migrations.AddConstraint(
-            model_name='wallet',
-            constraint=models.CheckConstraint(condition=models.Q(('held__gte', 0)), name='wallet_held'),
-        ),
-        migrations.AddConstraint(
-            model_name='wallet',
-            constraint=models.CheckConstraint(condition=models.Q(('credit_limit__gte', 0)), name='wallet_credit_limit'),
-        ),
-        migrations.AddIndex(
-            model_name='creditgrant',
-            index=models.Index(fields=['account', '-created_at'], name='grant_account'),
-        ),
-        migrations.AddIndex(
-            model_name='creditgrant',
-            index=models.Index(condition=models.Q(('remaining__gt', 0)), fields=['account'], name='grant_open'),
-        ),
-        migrations.AddIndex(
-            model_name='creditgrant',
-            index=models.Index(fields=['source'], name='grant_source'),
-        ),
-        migrations.AddConstraint(
-            model_name='creditgrant',
-            constraint=models.CheckConstraint(condition=models.Q(('remaining__gte', 0), ('remaining__lte', models.F('amount'))), name='grant_remaining'),
-        ),
-        migrations.AddConstraint(
-            model_name='creditgrant',
-            constraint=models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='grant_amount'),
-        ),
-        migrations.AddConstraint(
-            model_name='creditgrant',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['cash', 'voucher', 'compensation', 'promotion'])), name='grant_kind'),
         ),
     ]

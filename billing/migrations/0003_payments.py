@@ -68,6 +68,12 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "exchange rate quote",
                 "verbose_name_plural": "exchange rate quotes",
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(("rate__gt", 0)), name="fx_quote_positive"),
+                    models.CheckConstraint(
+                condition=models.Q(("source__in", ["fixed", "feed"])), name="fx_quote_source"
+            ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -283,6 +289,71 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "top-up",
                 "verbose_name_plural": "top-ups",
+                'indexes': [
+                    models.Index(fields=["account", "-id"], name="top_up_account"),
+                    models.Index(
+                condition=models.Q(("check_at__isnull", False)), fields=["check_at"], name="top_up_check"
+            ),
+                    models.Index(
+                condition=models.Q(("payment_intent_id", ""), _negated=True),
+                fields=["payment_intent_id"],
+                name="top_up_intent",
+            ),
+                    models.Index(
+                condition=models.Q(("credited_at__isnull", False), ("mailed_at__isnull", True)),
+                fields=["credited_at"],
+                name="top_up_unmailed",
+            ),
+                    models.Index(condition=models.Q(("in_review", True)), fields=["-status_at"], name="top_up_review"),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=("account", "client_key"), name="top_up_client_key"),
+                    models.CheckConstraint(
+                condition=models.Q(("amount_minor__gt", 0), ("amount_usd__gt", 0)), name="top_up_amount"
+            ),
+                    models.CheckConstraint(
+                condition=models.Q(("method__in", ["card", "alipay", "wechat_pay"])), name="top_up_method"
+            ),
+                    models.CheckConstraint(
+                condition=models.Q(("currency__in", ["USD", "CNY"])), name="top_up_currency"
+            ),
+                    models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        [
+                            "created",
+                            "awaiting_payment",
+                            "processing",
+                            "paid",
+                            "credited",
+                            "failed",
+                            "expired",
+                            "partially_refunded",
+                            "refunded",
+                            "disputed",
+                        ],
+                    )
+                ),
+                name="top_up_status",
+            ),
+                    models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("credited_at__isnull", True), ("grant__isnull", True)),
+                    models.Q(("credited_at__isnull", False), ("grant__isnull", False)),
+                    _connector="OR",
+                ),
+                name="top_up_grant",
+            ),
+                    models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status__in", ["credited", "partially_refunded", "refunded", "disputed"]), _negated=True),
+                    ("grant__isnull", False),
+                    _connector="OR",
+                ),
+                name="top_up_credited",
+            ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -327,129 +398,15 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "payment attempt",
                 "verbose_name_plural": "payment attempts",
-            },
-        ),
-        migrations.AddConstraint(
-            model_name="fxquote",
-            constraint=models.CheckConstraint(condition=models.Q(("rate__gt", 0)), name="fx_quote_positive"),
-        ),
-        migrations.AddConstraint(
-            model_name="fxquote",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("source__in", ["fixed", "feed"])), name="fx_quote_source"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="topup",
-            index=models.Index(fields=["account", "-id"], name="top_up_account"),
-        ),
-        migrations.AddIndex(
-            model_name="topup",
-            index=models.Index(
-                condition=models.Q(("check_at__isnull", False)), fields=["check_at"], name="top_up_check"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="topup",
-            index=models.Index(
-                condition=models.Q(("payment_intent_id", ""), _negated=True),
-                fields=["payment_intent_id"],
-                name="top_up_intent",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="topup",
-            index=models.Index(
-                condition=models.Q(("credited_at__isnull", False), ("mailed_at__isnull", True)),
-                fields=["credited_at"],
-                name="top_up_unmailed",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="topup",
-            index=models.Index(condition=models.Q(("in_review", True)), fields=["-status_at"], name="top_up_review"),
-        ),
-        migrations.AddConstraint(
-            model_name="topup",
-            constraint=models.UniqueConstraint(fields=("account", "client_key"), name="top_up_client_key"),
-        ),
-        migrations.AddConstraint(
-            model_name="topup",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("amount_minor__gt", 0), ("amount_usd__gt", 0)), name="top_up_amount"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="topup",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("method__in", ["card", "alipay", "wechat_pay"])), name="top_up_method"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="topup",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("currency__in", ["USD", "CNY"])), name="top_up_currency"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="topup",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "status__in",
-                        [
-                            "created",
-                            "awaiting_payment",
-                            "processing",
-                            "paid",
-                            "credited",
-                            "failed",
-                            "expired",
-                            "partially_refunded",
-                            "refunded",
-                            "disputed",
-                        ],
-                    )
-                ),
-                name="top_up_status",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="topup",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("credited_at__isnull", True), ("grant__isnull", True)),
-                    models.Q(("credited_at__isnull", False), ("grant__isnull", False)),
-                    _connector="OR",
-                ),
-                name="top_up_grant",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="topup",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("status__in", ["credited", "partially_refunded", "refunded", "disputed"]), _negated=True),
-                    ("grant__isnull", False),
-                    _connector="OR",
-                ),
-                name="top_up_credited",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="paymentattempt",
-            constraint=models.UniqueConstraint(fields=("top_up", "reference"), name="payment_attempt_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="paymentattempt",
-            constraint=models.CheckConstraint(
+                'constraints': [
+                    models.UniqueConstraint(fields=("top_up", "reference"), name="payment_attempt_once"),
+                    models.CheckConstraint(
                 condition=models.Q(("outcome__in", ["succeeded", "pending", "failed"])), name="payment_attempt_outcome"
             ),
-        ),
-        migrations.AddConstraint(
-            model_name="paymentattempt",
-            constraint=models.CheckConstraint(
+                    models.CheckConstraint(
                 condition=models.Q(("failure_class__in", ["", "issuer", "risk"])), name="payment_attempt_class"
             ),
+                ],
+            },
         ),
     ]

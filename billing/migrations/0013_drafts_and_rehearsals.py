@@ -43,6 +43,13 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'price draft',
                 'verbose_name_plural': 'price drafts',
+                'indexes': [
+                    models.Index(condition=models.Q(('state__in', ['draft', 'proposed'])), fields=['-created_at'], name='price_draft_open'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(models.Q(('decided_by__isnull', True), ('state', 'draft')), models.Q(('decided_by__isnull', True), ('proposed_by__isnull', False), ('state', 'proposed')), models.Q(('decided_by__isnull', False), ('proposed_by__isnull', False), ('state', 'published')), models.Q(('decided_by__isnull', False), ('state__in', ['rejected', 'withdrawn'])), _connector='OR'), name='price_draft_state'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state', 'published'), _negated=True), models.Q(models.Q(('decided_by', models.F('proposed_by')), _negated=True), models.Q(('decided_by', models.F('edited_by')), _negated=True)), _connector='OR'), name='price_draft_second_person'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -67,6 +74,14 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'rehearsal',
                 'verbose_name_plural': 'rehearsals',
+                'indexes': [
+                    models.Index(fields=['draft', '-created_at'], name='rehearsal_draft'),
+                    models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='rehearsal_due'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(models.Q(('due_at__isnull', False), ('finished_at__isnull', True), ('state__in', ['queued', 'running'])), models.Q(('due_at__isnull', True), ('finished_at__isnull', False), ('state__in', ['done', 'failed', 'cancelled'])), _connector='OR'), name='rehearsal_state'),
+                    models.CheckConstraint(condition=models.Q(('until__gt', models.F('since'))), name='rehearsal_period'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -82,6 +97,11 @@ class Migration(migrations.Migration):
                 ('done', models.BooleanField(default=False)),
                 ('rehearsal', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='parts', to='billing.rehearsal')),
             ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('rehearsal', 'number'), name='rehearsal_part_once'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='RehearsedAccount',
@@ -96,6 +116,15 @@ class Migration(migrations.Migration):
                 ('account', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.account', verbose_name='account')),
                 ('rehearsal', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='by_account', to='billing.rehearsal')),
             ],
+            options={
+                'indexes': [
+                    models.Index(models.F('rehearsal'), django.db.models.expressions.CombinedExpression(models.F('after'), '-', models.F('before')), name='rehearsed_account_change'),
+                    models.Index(condition=models.Q(('refused__gt', 0)), fields=['rehearsal', '-refused_charge'], name='rehearsed_account_refused'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('rehearsal', 'account'), name='rehearsed_account_once'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='RehearsedModel',
@@ -114,53 +143,10 @@ class Migration(migrations.Migration):
                 ('model', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.model', verbose_name='model')),
                 ('rehearsal', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='by_model', to='billing.rehearsal')),
             ],
-        ),
-        migrations.AddIndex(
-            model_name='pricedraft',
-            index=models.Index(condition=models.Q(('state__in', ['draft', 'proposed'])), fields=['-created_at'], name='price_draft_open'),
-        ),
-        migrations.AddConstraint(
-            model_name='pricedraft',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('decided_by__isnull', True), ('state', 'draft')), models.Q(('decided_by__isnull', True), ('proposed_by__isnull', False), ('state', 'proposed')), models.Q(('decided_by__isnull', False), ('proposed_by__isnull', False), ('state', 'published')), models.Q(('decided_by__isnull', False), ('state__in', ['rejected', 'withdrawn'])), _connector='OR'), name='price_draft_state'),
-        ),
-        migrations.AddConstraint(
-            model_name='pricedraft',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'published'), _negated=True), models.Q(models.Q(('decided_by', models.F('proposed_by')), _negated=True), models.Q(('decided_by', models.F('edited_by')), _negated=True)), _connector='OR'), name='price_draft_second_person'),
-        ),
-        migrations.AddIndex(
-            model_name='rehearsal',
-            index=models.Index(fields=['draft', '-created_at'], name='rehearsal_draft'),
-        ),
-        migrations.AddIndex(
-            model_name='rehearsal',
-            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='rehearsal_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='rehearsal',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('due_at__isnull', False), ('finished_at__isnull', True), ('state__in', ['queued', 'running'])), models.Q(('due_at__isnull', True), ('finished_at__isnull', False), ('state__in', ['done', 'failed', 'cancelled'])), _connector='OR'), name='rehearsal_state'),
-        ),
-        migrations.AddConstraint(
-            model_name='rehearsal',
-            constraint=models.CheckConstraint(condition=models.Q(('until__gt', models.F('since'))), name='rehearsal_period'),
-        ),
-        migrations.AddConstraint(
-            model_name='rehearsalpart',
-            constraint=models.UniqueConstraint(fields=('rehearsal', 'number'), name='rehearsal_part_once'),
-        ),
-        migrations.AddIndex(
-            model_name='rehearsedaccount',
-            index=models.Index(models.F('rehearsal'), django.db.models.expressions.CombinedExpression(models.F('after'), '-', models.F('before')), name='rehearsed_account_change'),
-        ),
-        migrations.AddIndex(
-            model_name='rehearsedaccount',
-            index=models.Index(condition=models.Q(('refused__gt', 0)), fields=['rehearsal', '-refused_charge'], name='rehearsed_account_refused'),
-        ),
-        migrations.AddConstraint(
-            model_name='rehearsedaccount',
-            constraint=models.UniqueConstraint(fields=('rehearsal', 'account'), name='rehearsed_account_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='rehearsedmodel',
-            constraint=models.UniqueConstraint(fields=('rehearsal', 'part', 'model', 'channel'), name='rehearsed_model_once'),
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('rehearsal', 'part', 'model', 'channel'), name='rehearsed_model_once'),
+                ],
+            },
         ),
     ]

@@ -44,6 +44,9 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'quarantined call',
                 'verbose_name_plural': 'quarantined calls',
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('times__gte', 1)), name='quarantined_usage_times'),
+                ],
             },
         ),
         migrations.AddField(
@@ -120,9 +123,5 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='quarantinedusage',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('authorization__isnull', False), ('kind', 'capture')), models.Q(('authorization__isnull', True), ('kind', 'report')), _connector='OR'), name='quarantined_usage_kind'),
-        ),
-        migrations.AddConstraint(
-            model_name='quarantinedusage',
-            constraint=models.CheckConstraint(condition=models.Q(('times__gte', 1)), name='quarantined_usage_times'),
         ),
     ]

@@ -72,6 +72,17 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'price correction',
                 'verbose_name_plural': 'price corrections',
+                'indexes': [
+                    models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='correction_due_at'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('until__gt', models.F('since'))), name='correction_period'),
+                    models.CheckConstraint(condition=models.Q(('favour__in', ['customer', 'both'])), name='correction_favour'),
+                    models.CheckConstraint(condition=models.Q(('state__in', ['draft', 'withdrawn']), models.Q(('as_of__isnull', False), ('decided_by__isnull', True), ('state__in', ['previewing', 'previewed'])), models.Q(('decided_by__isnull', True), ('proposed_by__isnull', False), ('state', 'proposed')), models.Q(('decided_by__isnull', False), ('proposed_by__isnull', False), ('state', 'rejected')), models.Q(('decided_by__isnull', False), ('proposed_by__isnull', False), ('state__in', ['approved', 'applying', 'applied', 'reversal_asked', 'reversing', 'reversed'])), _connector='OR'), name='correction_state'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('due_at__isnull', False), ('state__in', ['previewing', 'approved', 'applying', 'reversing'])), models.Q(models.Q(('state__in', ['previewing', 'approved', 'applying', 'reversing']), _negated=True), ('due_at__isnull', True)), _connector='OR'), name='correction_due'),
+                    models.CheckConstraint(condition=models.Q(('state__in', ['draft', 'previewing', 'previewed', 'proposed', 'rejected', 'withdrawn']), models.Q(('decided_by', models.F('proposed_by')), _negated=True), _connector='OR'), name='correction_second_person'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['reversing', 'reversed']), _negated=True), models.Q(('reversal_by__isnull', False), ('reversal_decided_by__isnull', False), models.Q(('reversal_decided_by', models.F('reversal_by')), _negated=True)), _connector='OR'), name='correction_reversal_second_person'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -99,6 +110,17 @@ class Migration(migrations.Migration):
                 ('account', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.account', verbose_name='account')),
                 ('correction', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='by_account', to='billing.correction')),
             ],
+            options={
+                'indexes': [
+                    models.Index(condition=models.Q(('previewed', False)), fields=['correction', 'account'], name='corrected_to_preview'),
+                    models.Index(condition=models.Q(('applied', False)), fields=['correction', 'account'], name='corrected_to_apply'),
+                    models.Index(condition=models.Q(('reversed', False)), fields=['correction', 'account'], name='corrected_to_reverse'),
+                    models.Index(models.F('correction'), django.db.models.expressions.CombinedExpression(models.F('after'), '-', models.F('before')), name='corrected_account_change'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('correction', 'account'), name='corrected_account_once'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='ChargeAdjustment',
@@ -120,67 +142,14 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'charge adjustment',
                 'verbose_name_plural': 'charge adjustments',
+                'indexes': [
+                    models.Index(fields=['entry', 'record'], name='adjustment_entry'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('charge_after__gte', 0), ('charge_before__gte', 0), ('delta', django.db.models.expressions.CombinedExpression(models.F('charge_after'), '-', models.F('charge_before'))), models.Q(('delta', 0), _negated=True)), name='adjustment_amounts'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('reversal', True), ('sheet__isnull', True)), models.Q(('list_price_after__isnull', False), ('reversal', False), ('sheet__isnull', False)), _connector='OR'), name='adjustment_sheet'),
+                ],
             },
-        ),
-        migrations.AddIndex(
-            model_name='correction',
-            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='correction_due_at'),
-        ),
-        migrations.AddConstraint(
-            model_name='correction',
-            constraint=models.CheckConstraint(condition=models.Q(('until__gt', models.F('since'))), name='correction_period'),
-        ),
-        migrations.AddConstraint(
-            model_name='correction',
-            constraint=models.CheckConstraint(condition=models.Q(('favour__in', ['customer', 'both'])), name='correction_favour'),
-        ),
-        migrations.AddConstraint(
-            model_name='correction',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['draft', 'withdrawn']), models.Q(('as_of__isnull', False), ('decided_by__isnull', True), ('state__in', ['previewing', 'previewed'])), models.Q(('decided_by__isnull', True), ('proposed_by__isnull', False), ('state', 'proposed')), models.Q(('decided_by__isnull', False), ('proposed_by__isnull', False), ('state', 'rejected')), models.Q(('decided_by__isnull', False), ('proposed_by__isnull', False), ('state__in', ['approved', 'applying', 'applied', 'reversal_asked', 'reversing', 'reversed'])), _connector='OR'), name='correction_state'),
-        ),
-        migrations.AddConstraint(
-            model_name='correction',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('due_at__isnull', False), ('state__in', ['previewing', 'approved', 'applying', 'reversing'])), models.Q(models.Q(('state__in', ['previewing', 'approved', 'applying', 'reversing']), _negated=True), ('due_at__isnull', True)), _connector='OR'), name='correction_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='correction',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['draft', 'previewing', 'previewed', 'proposed', 'rejected', 'withdrawn']), models.Q(('decided_by', models.F('proposed_by')), _negated=True), _connector='OR'), name='correction_second_person'),
-        ),
-        migrations.AddConstraint(
-            model_name='correction',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['reversing', 'reversed']), _negated=True), models.Q(('reversal_by__isnull', False), ('reversal_decided_by__isnull', False), models.Q(('reversal_decided_by', models.F('reversal_by')), _negated=True)), _connector='OR'), name='correction_reversal_second_person'),
-        ),
-        migrations.AddIndex(
-            model_name='correctedaccount',
-            index=models.Index(condition=models.Q(('previewed', False)), fields=['correction', 'account'], name='corrected_to_preview'),
-        ),
-        migrations.AddIndex(
-            model_name='correctedaccount',
-            index=models.Index(condition=models.Q(('applied', False)), fields=['correction', 'account'], name='corrected_to_apply'),
-        ),
-        migrations.AddIndex(
-            model_name='correctedaccount',
-            index=models.Index(condition=models.Q(('reversed', False)), fields=['correction', 'account'], name='corrected_to_reverse'),
-        ),
-        migrations.AddIndex(
-            model_name='correctedaccount',
-            index=models.Index(models.F('correction'), django.db.models.expressions.CombinedExpression(models.F('after'), '-', models.F('before')), name='corrected_account_change'),
-        ),
-        migrations.AddConstraint(
-            model_name='correctedaccount',
-            constraint=models.UniqueConstraint(fields=('correction', 'account'), name='corrected_account_once'),
-        ),
-        migrations.AddIndex(
-            model_name='chargeadjustment',
-            index=models.Index(fields=['entry', 'record'], name='adjustment_entry'),
-        ),
-        migrations.AddConstraint(
-            model_name='chargeadjustment',
-            constraint=models.CheckConstraint(condition=models.Q(('charge_after__gte', 0), ('charge_before__gte', 0), ('delta', django.db.models.expressions.CombinedExpression(models.F('charge_after'), '-', models.F('charge_before'))), models.Q(('delta', 0), _negated=True)), name='adjustment_amounts'),
-        ),
-        migrations.AddConstraint(
-            model_name='chargeadjustment',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('reversal', True), ('sheet__isnull', True)), models.Q(('list_price_after__isnull', False), ('reversal', False), ('sheet__isnull', False)), _connector='OR'), name='adjustment_sheet'),
         ),
         migrations.RunSQL(GUARD, "DROP TRIGGER adjustment_append_only ON billing_chargeadjustment"),
         migrations.RunSQL(EXPIRE.read_text(), migrations.RunSQL.noop),

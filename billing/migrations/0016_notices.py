@@ -31,6 +31,9 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'notice',
                 'verbose_name_plural': 'notices',
+                'indexes': [
+                    models.Index(condition=models.Q(('sent_at__isnull', True)), fields=['created_at'], name='notice_unsent'),
+                ],
             },
         ),
         migrations.AddField(
@@ -64,10 +67,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='notice',
             index=models.Index(fields=['account', '-id'], name='notice_account'),
-        ),
-        migrations.AddIndex(
-            model_name='notice',
-            index=models.Index(condition=models.Q(('sent_at__isnull', True)), fields=['created_at'], name='notice_unsent'),
         ),
         migrations.AddConstraint(
             model_name='notice',

@@ -29,6 +29,11 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'trace of an attempt',
                 'verbose_name_plural': 'traces of attempts',
+                'indexes': [
+                    models.Index(condition=models.Q(('device__isnull', False)), fields=['device', 'at'], name='trace_device'),
+                    models.Index(condition=models.Q(('email__isnull', False)), fields=['email', 'at'], name='trace_email'),
+                    models.Index(condition=models.Q(('fingerprint', ''), _negated=True), fields=['fingerprint', 'at'], name='trace_card'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -44,6 +49,9 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'exchange rate feed',
                 'verbose_name_plural': 'exchange rate feeds',
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('id', 1)), name='fx_feed_one_row'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -62,6 +70,15 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'risk check',
                 'verbose_name_plural': 'risk checks',
+                'indexes': [
+                    models.Index(condition=models.Q(('state', 'held')), fields=['held_until'], name='risk_held'),
+                    models.Index(condition=models.Q(('state', 'refund_wanted')), fields=['state_at'], name='risk_refund_wanted'),
+                    models.Index(fields=['-created_at'], name='risk_newest'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('state__in', ['open', 'passed', 'refused', 'held', 'released', 'refund_wanted', 'refunded'])), name='risk_state'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state', 'held'), _negated=True), ('held_until__isnull', False), _connector='OR'), name='risk_held_until'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -78,6 +95,9 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'risk rule',
                 'verbose_name_plural': 'risk rules',
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('name__in', ['cards_per_device', 'declines_per_email', 'new_card', 'authorisation_rate', 'name_mismatch', 'provider_risk'])), name='risk_rule_name'),
+                ],
             },
         ),
         migrations.RemoveConstraint(
@@ -100,22 +120,6 @@ class Migration(migrations.Migration):
             model_name='topup',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('status__in', ['credited', 'partially_refunded']), _negated=True), ('grant__isnull', False), _connector='OR'), name='top_up_credited'),
         ),
-        migrations.AddIndex(
-            model_name='attempttrace',
-            index=models.Index(condition=models.Q(('device__isnull', False)), fields=['device', 'at'], name='trace_device'),
-        ),
-        migrations.AddIndex(
-            model_name='attempttrace',
-            index=models.Index(condition=models.Q(('email__isnull', False)), fields=['email', 'at'], name='trace_email'),
-        ),
-        migrations.AddIndex(
-            model_name='attempttrace',
-            index=models.Index(condition=models.Q(('fingerprint', ''), _negated=True), fields=['fingerprint', 'at'], name='trace_card'),
-        ),
-        migrations.AddConstraint(
-            model_name='fxfeed',
-            constraint=models.CheckConstraint(condition=models.Q(('id', 1)), name='fx_feed_one_row'),
-        ),
         migrations.AddField(
             model_name='riskassessment',
             name='account',
@@ -126,32 +130,8 @@ class Migration(migrations.Migration):
             name='decided_by',
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='decided by'),
         ),
-        migrations.AddConstraint(
-            model_name='riskrule',
-            constraint=models.CheckConstraint(condition=models.Q(('name__in', ['cards_per_device', 'declines_per_email', 'new_card', 'authorisation_rate', 'name_mismatch', 'provider_risk'])), name='risk_rule_name'),
-        ),
-        migrations.AddIndex(
-            model_name='riskassessment',
-            index=models.Index(condition=models.Q(('state', 'held')), fields=['held_until'], name='risk_held'),
-        ),
-        migrations.AddIndex(
-            model_name='riskassessment',
-            index=models.Index(condition=models.Q(('state', 'refund_wanted')), fields=['state_at'], name='risk_refund_wanted'),
-        ),
         migrations.AddIndex(
             model_name='riskassessment',
             index=models.Index(fields=['account', '-created_at'], name='risk_account'),
-        ),
-        migrations.AddIndex(
-            model_name='riskassessment',
-            index=models.Index(fields=['-created_at'], name='risk_newest'),
-        ),
-        migrations.AddConstraint(
-            model_name='riskassessment',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['open', 'passed', 'refused', 'held', 'released', 'refund_wanted', 'refunded'])), name='risk_state'),
-        ),
-        migrations.AddConstraint(
-            model_name='riskassessment',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'held'), _negated=True), ('held_until__isnull', False), _connector='OR'), name='risk_held_until'),
         ),
     ]

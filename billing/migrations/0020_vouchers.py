@@ -44,6 +44,11 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'redemption',
                 'verbose_name_plural': 'redemptions',
+                'indexes': [
+                    models.Index(condition=models.Q(('result', 'redeemed'), _negated=True), fields=['client', 'at'], name='redemption_client'),
+                    models.Index(condition=models.Q(('result', 'redeemed'), _negated=True), fields=['-id'], name='redemption_all_refused'),
+                    models.Index(fields=['last_four'], name='redemption_last_four'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -59,6 +64,13 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'voucher',
                 'verbose_name_plural': 'vouchers',
+                'indexes': [
+                    models.Index(fields=['last_four'], name='voucher_last_four'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('digest',), name='voucher_digest'),
+                    models.CheckConstraint(condition=models.Q(('shared', False), ('used_at', None), _connector='OR'), name='voucher_used_once'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -101,6 +113,15 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'voucher campaign',
                 'verbose_name_plural': 'voucher campaigns',
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='campaign_amount'),
+                    models.CheckConstraint(condition=models.Q(('per_account__gt', 0), ('total__gt', 0)), name='campaign_limits'),
+                    models.CheckConstraint(condition=models.Q(('redeemed__lte', models.F('total'))), name='campaign_redeemed'),
+                    models.CheckConstraint(condition=models.Q(('codes_made__lte', models.F('total'))), name='campaign_codes'),
+                    models.CheckConstraint(condition=models.Q(('credit_days__isnull', True), ('credit_until__isnull', True), _connector='OR'), name='campaign_one_expiry'),
+                    models.CheckConstraint(condition=models.Q(('status__in', ['draft', 'active', 'paused', 'ended'])), name='campaign_status'),
+                    models.CheckConstraint(condition=models.Q(('kind__in', ['voucher', 'promotion', 'compensation'])), name='campaign_kind'),
+                ],
             },
         ),
         migrations.AddField(
@@ -172,48 +193,8 @@ class Migration(migrations.Migration):
             index=models.Index(fields=['created_by', 'activated_at'], name='campaign_by_person'),
         ),
         migrations.AddConstraint(
-            model_name='vouchercampaign',
-            constraint=models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='campaign_amount'),
-        ),
-        migrations.AddConstraint(
-            model_name='vouchercampaign',
-            constraint=models.CheckConstraint(condition=models.Q(('per_account__gt', 0), ('total__gt', 0)), name='campaign_limits'),
-        ),
-        migrations.AddConstraint(
-            model_name='vouchercampaign',
-            constraint=models.CheckConstraint(condition=models.Q(('redeemed__lte', models.F('total'))), name='campaign_redeemed'),
-        ),
-        migrations.AddConstraint(
-            model_name='vouchercampaign',
-            constraint=models.CheckConstraint(condition=models.Q(('codes_made__lte', models.F('total'))), name='campaign_codes'),
-        ),
-        migrations.AddConstraint(
-            model_name='vouchercampaign',
-            constraint=models.CheckConstraint(condition=models.Q(('credit_days__isnull', True), ('credit_until__isnull', True), _connector='OR'), name='campaign_one_expiry'),
-        ),
-        migrations.AddConstraint(
-            model_name='vouchercampaign',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['draft', 'active', 'paused', 'ended'])), name='campaign_status'),
-        ),
-        migrations.AddConstraint(
-            model_name='vouchercampaign',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['voucher', 'promotion', 'compensation'])), name='campaign_kind'),
-        ),
-        migrations.AddConstraint(
             model_name='voucherbatch',
             constraint=models.UniqueConstraint(fields=('campaign', 'key'), name='voucher_batch_once'),
-        ),
-        migrations.AddIndex(
-            model_name='voucher',
-            index=models.Index(fields=['last_four'], name='voucher_last_four'),
-        ),
-        migrations.AddConstraint(
-            model_name='voucher',
-            constraint=models.UniqueConstraint(fields=('digest',), name='voucher_digest'),
-        ),
-        migrations.AddConstraint(
-            model_name='voucher',
-            constraint=models.CheckConstraint(condition=models.Q(('shared', False), ('used_at', None), _connector='OR'), name='voucher_used_once'),
         ),
         migrations.AddIndex(
             model_name='redemption',
@@ -229,19 +210,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='redemption',
-            index=models.Index(condition=models.Q(('result', 'redeemed'), _negated=True), fields=['client', 'at'], name='redemption_client'),
-        ),
-        migrations.AddIndex(
-            model_name='redemption',
-            index=models.Index(condition=models.Q(('result', 'redeemed'), _negated=True), fields=['-id'], name='redemption_all_refused'),
-        ),
-        migrations.AddIndex(
-            model_name='redemption',
             index=models.Index(fields=['campaign', '-id'], name='redemption_campaign'),
-        ),
-        migrations.AddIndex(
-            model_name='redemption',
-            index=models.Index(fields=['last_four'], name='redemption_last_four'),
         ),
         migrations.AddConstraint(
             model_name='redemption',

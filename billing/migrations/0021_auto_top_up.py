@@ -36,6 +36,9 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'payment consent',
                 'verbose_name_plural': 'payment consents',
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('purpose__in', ['save_card', 'auto_top_up'])), name='payment_consent_purpose'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -63,6 +66,17 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'saved card',
                 'verbose_name_plural': 'saved cards',
+                'indexes': [
+                    models.Index(fields=['account', '-id'], name='payment_method_account'),
+                    models.Index(condition=models.Q(('state', 'active')), fields=['ends_on'], name='payment_method_ending'),
+                    models.Index(condition=models.Q(('detached_at__isnull', True), ('state', 'removed')), fields=['state_at'], name='payment_method_undetached'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('state__in', ['active', 'expired', 'removed'])), name='payment_method_state'),
+                    models.CheckConstraint(condition=models.Q(('exp_month__gte', 1), ('exp_month__lte', 12)), name='payment_method_exp_month'),
+                    models.UniqueConstraint(condition=models.Q(('is_default', True)), fields=('account',), name='payment_method_one_default'),
+                    models.CheckConstraint(condition=models.Q(('is_default', False), models.Q(('state', 'removed'), _negated=True), _connector='OR'), name='payment_method_default_kept'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -86,6 +100,14 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'saving of a card',
                 'verbose_name_plural': 'savings of cards',
+                'indexes': [
+                    models.Index(condition=models.Q(('state', 'open')), fields=['check_at'], name='card_setup_check'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('account', 'client_key'), name='card_setup_client_key'),
+                    models.CheckConstraint(condition=models.Q(('state__in', ['open', 'saved', 'ended'])), name='card_setup_state'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('payment_method__isnull', False), ('state', 'saved')), models.Q(models.Q(('state', 'saved'), _negated=True), ('payment_method__isnull', True)), _connector='OR'), name='card_setup_saved'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -103,6 +125,10 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'automatic charge',
                 'verbose_name_plural': 'automatic charges',
+                'indexes': [
+                    models.Index(fields=['account', 'day'], name='auto_run_day'),
+                    models.Index(fields=['account', '-order'], name='auto_run_newest'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -130,90 +156,17 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'auto top-up',
                 'verbose_name_plural': 'auto top-ups',
+                'indexes': [
+                    models.Index(condition=models.Q(('enabled', True), ('pending_order__isnull', True), ('stopped_reason', '')), fields=['look_at'], name='auto_top_up_look'),
+                    models.Index(condition=models.Q(('pending_order__isnull', False)), fields=['look_at'], name='auto_top_up_pending'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('amount_usd__gt', 0), ('daily_count__gt', 0), ('threshold_usd__gt', 0), ('daily_usd__gte', models.F('amount_usd')), ('monthly_usd__gte', models.F('amount_usd'))), name='auto_top_up_terms'),
+                    models.CheckConstraint(condition=models.Q(('enabled', False), models.Q(('consent__isnull', False), ('payment_method__isnull', False)), _connector='OR'), name='auto_top_up_agreed'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('stopped_at__isnull', True), ('stopped_reason', '')), models.Q(models.Q(('stopped_reason', ''), _negated=True), ('stopped_at__isnull', False)), _connector='OR'), name='auto_top_up_stopped'),
+                    models.CheckConstraint(condition=models.Q(('stopped_reason__in', ['', 'declined', 'authentication', 'refused', 'card_removed', 'card_expired', 'disputed', 'staff'])), name='auto_top_up_stop'),
+                    models.CheckConstraint(condition=models.Q(('capped_by__in', ['', 'daily_count', 'daily_amount', 'monthly_amount'])), name='auto_top_up_cap'),
+                ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name='consent',
-            constraint=models.CheckConstraint(condition=models.Q(('purpose__in', ['save_card', 'auto_top_up'])), name='payment_consent_purpose'),
-        ),
-        migrations.AddIndex(
-            model_name='paymentmethod',
-            index=models.Index(fields=['account', '-id'], name='payment_method_account'),
-        ),
-        migrations.AddIndex(
-            model_name='paymentmethod',
-            index=models.Index(condition=models.Q(('state', 'active')), fields=['ends_on'], name='payment_method_ending'),
-        ),
-        migrations.AddIndex(
-            model_name='paymentmethod',
-            index=models.Index(condition=models.Q(('detached_at__isnull', True), ('state', 'removed')), fields=['state_at'], name='payment_method_undetached'),
-        ),
-        migrations.AddConstraint(
-            model_name='paymentmethod',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['active', 'expired', 'removed'])), name='payment_method_state'),
-        ),
-        migrations.AddConstraint(
-            model_name='paymentmethod',
-            constraint=models.CheckConstraint(condition=models.Q(('exp_month__gte', 1), ('exp_month__lte', 12)), name='payment_method_exp_month'),
-        ),
-        migrations.AddConstraint(
-            model_name='paymentmethod',
-            constraint=models.UniqueConstraint(condition=models.Q(('is_default', True)), fields=('account',), name='payment_method_one_default'),
-        ),
-        migrations.AddConstraint(
-            model_name='paymentmethod',
-            constraint=models.CheckConstraint(condition=models.Q(('is_default', False), models.Q(('state', 'removed'), _negated=True), _connector='OR'), name='payment_method_default_kept'),
-        ),
-        migrations.AddIndex(
-            model_name='cardsetup',
-            index=models.Index(condition=models.Q(('state', 'open')), fields=['check_at'], name='card_setup_check'),
-        ),
-        migrations.AddConstraint(
-            model_name='cardsetup',
-            constraint=models.UniqueConstraint(fields=('account', 'client_key'), name='card_setup_client_key'),
-        ),
-        migrations.AddConstraint(
-            model_name='cardsetup',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['open', 'saved', 'ended'])), name='card_setup_state'),
-        ),
-        migrations.AddConstraint(
-            model_name='cardsetup',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('payment_method__isnull', False), ('state', 'saved')), models.Q(models.Q(('state', 'saved'), _negated=True), ('payment_method__isnull', True)), _connector='OR'), name='card_setup_saved'),
-        ),
-        migrations.AddIndex(
-            model_name='autotopuprun',
-            index=models.Index(fields=['account', 'day'], name='auto_run_day'),
-        ),
-        migrations.AddIndex(
-            model_name='autotopuprun',
-            index=models.Index(fields=['account', '-order'], name='auto_run_newest'),
-        ),
-        migrations.AddIndex(
-            model_name='autotopup',
-            index=models.Index(condition=models.Q(('enabled', True), ('pending_order__isnull', True), ('stopped_reason', '')), fields=['look_at'], name='auto_top_up_look'),
-        ),
-        migrations.AddIndex(
-            model_name='autotopup',
-            index=models.Index(condition=models.Q(('pending_order__isnull', False)), fields=['look_at'], name='auto_top_up_pending'),
-        ),
-        migrations.AddConstraint(
-            model_name='autotopup',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_usd__gt', 0), ('daily_count__gt', 0), ('threshold_usd__gt', 0), ('daily_usd__gte', models.F('amount_usd')), ('monthly_usd__gte', models.F('amount_usd'))), name='auto_top_up_terms'),
-        ),
-        migrations.AddConstraint(
-            model_name='autotopup',
-            constraint=models.CheckConstraint(condition=models.Q(('enabled', False), models.Q(('consent__isnull', False), ('payment_method__isnull', False)), _connector='OR'), name='auto_top_up_agreed'),
-        ),
-        migrations.AddConstraint(
-            model_name='autotopup',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('stopped_at__isnull', True), ('stopped_reason', '')), models.Q(models.Q(('stopped_reason', ''), _negated=True), ('stopped_at__isnull', False)), _connector='OR'), name='auto_top_up_stopped'),
-        ),
-        migrations.AddConstraint(
-            model_name='autotopup',
-            constraint=models.CheckConstraint(condition=models.Q(('stopped_reason__in', ['', 'declined', 'authentication', 'refused', 'card_removed', 'card_expired', 'disputed', 'staff'])), name='auto_top_up_stop'),
-        ),
-        migrations.AddConstraint(
-            model_name='autotopup',
-            constraint=models.CheckConstraint(condition=models.Q(('capped_by__in', ['', 'daily_count', 'daily_amount', 'monthly_amount'])), name='auto_top_up_cap'),
         ),
     ]

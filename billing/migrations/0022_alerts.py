@@ -48,6 +48,16 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'spend alert',
                 'verbose_name_plural': 'spend alerts',
+                'indexes': [
+                    models.Index(fields=['account', '-id'], name='spend_alert_account'),
+                    models.Index(condition=models.Q(('deleted_at__isnull', True), ('paused_at__isnull', True)), fields=['id'], name='spend_alert_watching'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('threshold_usd__gt', 0)), name='spend_alert_threshold'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('api_key', None), ('group', None), ('kind', 'low_balance'), ('period', '')), models.Q(('kind', 'spend'), ('period__in', ['day', 'month'])), _connector='OR'), name='spend_alert_kind'),
+                    models.CheckConstraint(condition=models.Q(('group__isnull', True), ('api_key__isnull', True), _connector='OR'), name='spend_alert_scope'),
+                    models.UniqueConstraint(condition=models.Q(('deleted_at__isnull', True)), fields=('account', 'kind', 'group', 'api_key', 'period', 'threshold_usd'), name='spend_alert_once', nulls_distinct=False),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -67,6 +77,12 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'alert told',
                 'verbose_name_plural': 'alerts told',
+                'indexes': [
+                    models.Index(fields=['account', '-id'], name='alert_firing_account'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('alert', 'revision', 'period', 'step'), name='alert_firing_once'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -88,38 +104,6 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['account', '-id'], name='benefit_change_account')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('cause__in', ['order', 'refund', 'dispute', 'staff', 'threshold'])), name='benefit_change_cause'), models.CheckConstraint(condition=models.Q(('net_usd__gte', 0)), name='benefit_change_net')],
             },
-        ),
-        migrations.AddIndex(
-            model_name='spendalert',
-            index=models.Index(fields=['account', '-id'], name='spend_alert_account'),
-        ),
-        migrations.AddIndex(
-            model_name='spendalert',
-            index=models.Index(condition=models.Q(('deleted_at__isnull', True), ('paused_at__isnull', True)), fields=['id'], name='spend_alert_watching'),
-        ),
-        migrations.AddConstraint(
-            model_name='spendalert',
-            constraint=models.CheckConstraint(condition=models.Q(('threshold_usd__gt', 0)), name='spend_alert_threshold'),
-        ),
-        migrations.AddConstraint(
-            model_name='spendalert',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('api_key', None), ('group', None), ('kind', 'low_balance'), ('period', '')), models.Q(('kind', 'spend'), ('period__in', ['day', 'month'])), _connector='OR'), name='spend_alert_kind'),
-        ),
-        migrations.AddConstraint(
-            model_name='spendalert',
-            constraint=models.CheckConstraint(condition=models.Q(('group__isnull', True), ('api_key__isnull', True), _connector='OR'), name='spend_alert_scope'),
-        ),
-        migrations.AddConstraint(
-            model_name='spendalert',
-            constraint=models.UniqueConstraint(condition=models.Q(('deleted_at__isnull', True)), fields=('account', 'kind', 'group', 'api_key', 'period', 'threshold_usd'), name='spend_alert_once', nulls_distinct=False),
-        ),
-        migrations.AddIndex(
-            model_name='alertfiring',
-            index=models.Index(fields=['account', '-id'], name='alert_firing_account'),
-        ),
-        migrations.AddConstraint(
-            model_name='alertfiring',
-            constraint=models.UniqueConstraint(fields=('alert', 'revision', 'period', 'step'), name='alert_firing_once'),
         ),
         migrations.RunSQL(GUARD, UNGUARD),
     ]

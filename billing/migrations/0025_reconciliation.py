@@ -34,6 +34,12 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'difference',
                 'verbose_name_plural': 'differences',
+                'indexes': [
+                    models.Index(condition=models.Q(('state', 'open')), fields=['found_at'], name='difference_open'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('kind', 'reference'), name='difference_once'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -51,6 +57,12 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'reconciliation',
                 'verbose_name_plural': 'reconciliations',
+                'indexes': [
+                    models.Index(condition=models.Q(('state', 'due')), fields=['due_at'], name='reconciliation_due'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('state__in', ['due', 'done'])), name='reconciliation_state'),
+                ],
             },
         ),
         migrations.AddIndex(
@@ -80,14 +92,6 @@ class Migration(migrations.Migration):
             name='top_up',
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.topup', verbose_name='order'),
         ),
-        migrations.AddIndex(
-            model_name='reconciliation',
-            index=models.Index(condition=models.Q(('state', 'due')), fields=['due_at'], name='reconciliation_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='reconciliation',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['due', 'done'])), name='reconciliation_state'),
-        ),
         migrations.AddField(
             model_name='difference',
             name='day',
@@ -95,15 +99,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='difference',
-            index=models.Index(condition=models.Q(('state', 'open')), fields=['found_at'], name='difference_open'),
-        ),
-        migrations.AddIndex(
-            model_name='difference',
             index=models.Index(fields=['day', 'state'], name='difference_day'),
-        ),
-        migrations.AddConstraint(
-            model_name='difference',
-            constraint=models.UniqueConstraint(fields=('kind', 'reference'), name='difference_once'),
         ),
         migrations.AddConstraint(
             model_name='difference',
