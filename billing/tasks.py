@@ -8,13 +8,12 @@ from uuid import UUID
 from celery import shared_task
 
 from billing import notices
-from billing.waking import AFTER_MONEY
 from config import clock
 
 log = logging.getLogger(__name__)
 
 
-@shared_task(priority=AFTER_MONEY, autoretry_for=(OSError,), retry_backoff=10, retry_jitter=True, max_retries=5)
+@shared_task(autoretry_for=(OSError,), retry_backoff=10, retry_jitter=True, max_retries=5)
 def send_notice(notice_id: str) -> None:
     """One notice, once."""
     notices.send(UUID(notice_id), now=clock.now())

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
 log = logging.getLogger(__name__)
-AFTER_MONEY: Final = 6
-"""The broker's priority of what may wait while there is money to be moved (0 is first): mails."""
 
 
 def wake(task: Any, *arguments: Any) -> None:

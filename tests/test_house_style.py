@@ -8,8 +8,8 @@ from pathlib import Path
 BASE_DIR = Path(__file__).resolve().parent.parent
 APPS = ("accounts", "billing", "gateway", "refunds", "sandbox", "subscriptions", "support")
 EDGES = {
-    "adapter", "admin", "api", "apps", "authentication", "context", "dashboard", "forms", "lane", "middleware",
-    "tasks", "urls", "views",
+    "adapter", "admin", "api", "apps", "authentication", "context", "dashboard", "forms", "intake", "lane",
+    "middleware", "tasks", "urls", "views",
 }  # fmt: skip
 PURE = (
     "billing/money.py",

@@ -15,7 +15,7 @@ from billing.payments import benefits, credit_jobs, fx, fx_feed, holds, jobs, re
 from billing.payments.models import TopUp
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
-from billing.waking import AFTER_MONEY, wake
+from billing.waking import wake
 from config import clock
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def compare_day(day: str) -> None:
         log.warning("The payment provider does not answer (%r); %s is compared later", silence.__cause__, day)
 
 
-@shared_task(priority=AFTER_MONEY, autoretry_for=(OSError,), retry_backoff=10, retry_jitter=True, max_retries=5)
+@shared_task(autoretry_for=(OSError,), retry_backoff=10, retry_jitter=True, max_retries=5)
 def send_receipt(order_id: str) -> None:
     """The mail about an order's end, once."""
     receipts.send(UUID(order_id), now=clock.now())

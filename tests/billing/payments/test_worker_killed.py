@@ -78,8 +78,9 @@ def blocked_backend() -> int | None:
 def lying_in_broker() -> tuple[int, int]:
     """How many tasks wait, and how many a worker took and never acknowledged."""
     with app.connection_for_read() as broker:
-        client = broker.default_channel.client
-        return client.llen("celery"), client.hlen("unacked")
+        channel = broker.default_channel
+        queues = [channel._q_for_pri("celery", priority) for priority in channel.priority_steps]
+        return sum(channel.client.llen(queue) for queue in queues), channel.client.hlen("unacked")
 
 
 def give_back_what_was_not_acknowledged() -> None:
