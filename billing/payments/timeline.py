@@ -14,6 +14,7 @@ from billing.money import from_minor_units
 from billing.payments import risk
 from billing.payments.failures import Reason
 from billing.payments.models import PaymentAttempt, TopUp
+from billing.payments.models_disputes import Dispute
 from billing.payments.models_risk import RiskAssessment
 from config.templatetags import ui
 
@@ -51,6 +52,17 @@ class Shown:
     def refused(self) -> bool:
         """Staff did not accept the payment; the money goes back, or is back."""
         return self.hold is not None and self.hold.state in (State.REFUND_WANTED, State.REFUNDED)
+
+    @property
+    def frozen(self) -> bool:
+        """Credit of this order is frozen after a warning of the card's network."""
+        return any(warning.held for warning in self.order.fraud_warnings.all())
+
+    @property
+    def lost(self) -> bool:
+        """The bank has decided against us: nothing about the dispute is open any more."""
+        states = {one.state for one in self.order.disputes.all() if one.state in Dispute.COUNTED}
+        return states == {Dispute.State.LOST}
 
 
 def shown(order: TopUp) -> Shown:

@@ -185,7 +185,7 @@ def test_the_page_follows_an_open_order_and_stops_at_its_end(shop: Shop, portal:
     page = portal.get(status).content.decode()
 
     assert "hx-trigger" not in page
-    assert "are in the balance of" in page
+    assert "were credited to" in page
     assert shop.balance() == Decimal(20)
 
 

@@ -438,7 +438,7 @@ def test_case_13_the_customer_returns_before_any_webhook_and_is_credited(shop: S
     client.force_login(shop.owner)
     page = client.get(path).content.decode()
 
-    assert "$20.00 are in the balance of Northwind Labs" in page
+    assert "$20.00 were credited to Northwind Labs" in page
     assert shop.balance() == TWENTY
     before = shop.credits()
     shop.tell()
