@@ -17,8 +17,8 @@ from refunds.models import Refund
 
 def pay_back(order_id: UUID, *, now: datetime) -> Refund | None:
     """The refund of a refused payment, made once; None when it does not want one (any more)."""
-    row = RiskAssessment.objects.select_related("decided_by").filter(pk=order_id).first()
-    if row is None or row.state != RiskAssessment.State.REFUND_WANTED:
+    row = RiskAssessment.objects.select_related("decided_by", "top_up").filter(pk=order_id).first()
+    if row is None or row.state != RiskAssessment.State.REFUND_WANTED or row.top_up.in_review:
         return None
     reason = row.decision or "refused after a risk check"
     return lifecycle.return_uncredited(order_id, reason=reason, actor=row.decided_by, now=now)

@@ -34,8 +34,11 @@ def when_refund_wanted(asked: Asked) -> Asked:
 
 
 def waiting_for_refund(*, order_id: UUID | None = None, limit: int = 100) -> list[UUID]:
-    """Orders whose payment is to go back and has not, oldest first; of one order, whether it is among them."""
-    rows = RiskAssessment.objects.filter(state=State.REFUND_WANTED).order_by("state_at")
+    """Orders whose payment is to go back and has not, oldest first; of one order, whether it is among them.
+
+    One whose refund did not succeed is in review: a person looks at it and tries again (`reviews.pay_back`).
+    """
+    rows = RiskAssessment.objects.filter(state=State.REFUND_WANTED, top_up__in_review=False).order_by("state_at")
     if order_id is not None:
         rows = rows.filter(pk=order_id)
     return list(rows.values_list("pk", flat=True)[:limit])

@@ -69,27 +69,30 @@ def shown(order: TopUp) -> Shown:
     """The order's badge, timeline and, when the last try was declined, the reason."""
     attempts = list(order.attempts.order_by("at", "pk"))
     check = risk.of(order)
-    declined = order.status == Status.AWAITING_PAYMENT and bool(order.failure)
-    label: str | Promise = order.get_status_display()
-    tone = _TONES[order.status]
-    if declined:
-        label, tone = _("Declined"), "red"
-    if order.status == Status.PAID and check is not None and check.on_hold:
-        label, tone = _("Being checked"), "yellow"
-    if order.status == Status.PAID and check is not None and check.state == State.REFUND_WANTED:
-        label, tone = _("Not accepted"), "red"
-    if order.in_review:
-        label, tone = _("In review"), "yellow"
-    kept_back = check if check is not None and check.state in _KEPT_BACK and not order.in_review else None
+    kept_back = check if check is not None and check.state in _KEPT_BACK else None
+    if order.in_review and kept_back is not None and kept_back.on_hold:
+        kept_back = None  # whoever looks at the order decides, not the end of the hold
     return Shown(
         order,
-        label,
-        tone,
+        *badge(order, check),
         _steps(order, attempts, check),
         order.reason if order.failure else None,
         kept_back,
         risk.hold_hours(),
     )
+
+
+def badge(order: TopUp, check: RiskAssessment | None) -> tuple[str | Promise, str]:
+    """The order's state in one or two words, and its tone."""
+    if order.status == Status.AWAITING_PAYMENT and order.failure:
+        return _("Declined"), "red"
+    if order.status == Status.PAID and check is not None and check.state == State.REFUND_WANTED:
+        return _("Not accepted"), "red"
+    if order.in_review:
+        return _("In review"), "yellow"
+    if order.status == Status.PAID and check is not None and check.on_hold:
+        return _("Being checked"), "yellow"
+    return order.get_status_display(), _TONES[order.status]
 
 
 _KEPT_BACK: Final = (State.HELD, State.REFUND_WANTED, State.REFUNDED)
@@ -99,9 +102,10 @@ def _steps(order: TopUp, attempts: list[PaymentAttempt], check: RiskAssessment |
     steps: list[dict[str, Any]] = [_step(_("Order placed"), order.created_at), *map(_attempt, attempts)]
     if order.paid_at and not any(attempt.outcome == PaymentAttempt.Outcome.SUCCEEDED for attempt in attempts):
         steps.append(_step(_("Payment confirmed"), order.paid_at))
-    if order.in_review and order.refunded_minor:
+    refused = check is not None and check.state == State.REFUND_WANTED
+    if order.in_review and order.refunded_minor and not refused:
         return [*steps, _step(_("The money goes back the way it was paid"), None, "active")]
-    if order.in_review:
+    if order.in_review and not refused:
         note = _("Our staff check this payment and will write to you.")
         return [*steps, _step(_("In review"), order.checked_at, "active", note)]
     steps += _checked(order, check)

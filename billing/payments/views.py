@@ -140,7 +140,9 @@ def _choose(
     now = clock.now()
     rate = fx.current(now=now)
     quote = fx.offer(account.pk, now=now) if allowed else None
-    recent = list(TopUp.objects.filter(account=account).select_related("created_by", "fx_quote").order_by("-id")[:10])
+    recent = list(
+        TopUp.objects.filter(account=account).select_related("created_by", "fx_quote", "risk").order_by("-id")[:10]
+    )
     shown = quote.rate if quote else rate.rate
     context = {
         "account": account,
@@ -158,6 +160,7 @@ def _choose(
         "locked_minutes": int(fx.LOCKED_FOR.total_seconds() // 60),
         "last": timeline.shown(recent[0]) if recent else None,
         "recent": recent,
+        "earlier": [(one, *timeline.badge(one, getattr(one, "risk", None))) for one in recent[1:]],
     }
     return render(request, "billing/top_up.html", context, status=status)
 

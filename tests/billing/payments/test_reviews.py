@@ -9,12 +9,13 @@ import pytest
 from accounts.models import AuditRecord
 from billing.books.models import JournalEntry
 from billing.errors import InvalidRequest, InvalidTransition
-from billing.payments import disputes, fraud_warnings, reviews, settling
+from billing.payments import disputes, fraud_warnings, holds, reviews, settling
 from billing.payments.models import TopUp
 from billing.payments.models_jobs import LateCredit
 from billing.payments.models_risk import RiskAssessment
 from billing.payments.stripe_processor import get_processor
 from config import clock
+from refunds import refused
 from refunds.models import Refund
 from tests import factories
 from tests.billing.payments.conftest import Shop, work
@@ -121,6 +122,28 @@ def held(shop: Shop) -> TopUp:
     order.refresh_from_db()
     assert (order.status, order.in_review) == ("paid", False)
     return order
+
+
+def test_a_refused_payment_whose_refund_fails_waits_for_a_person_who_tries_again(shop: Shop) -> None:
+    order = held(shop)
+    person = factories.user()
+    shop.sandbox.switch(refunds="fail")
+    holds.refuse(order.pk, actor=person, reason="Stolen.", now=clock.now())
+    assert holds.waiting_for_refund() == [order.pk]
+    work()
+    shop.tell()
+    order.refresh_from_db()
+    assert (order.status, order.in_review, Refund.objects.get().status) == ("paid", True, "failed")
+    assert holds.waiting_for_refund() == []
+    assert refused.pay_back(order.pk, now=clock.now()) is None
+
+    shop.sandbox.switch(refunds="succeed")
+    reviews.pay_back(order.pk, actor=person, reason="The bank says it works now.", now=clock.now())
+    work()
+    shop.tell()
+    order.refresh_from_db()
+    assert (order.status, order.in_review, order.risk.state) == ("refunded", False, "refunded")
+    assert sorted(Refund.objects.values_list("status", flat=True)) == ["failed", "succeeded"]
 
 
 def test_a_payment_that_was_warned_of_before_its_credit_goes_on_when_a_person_says_so(shop: Shop) -> None:
