@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.models import Account, User
 from billing.books.models import AMOUNT
@@ -22,7 +23,7 @@ class Dispute(models.Model):
         INQUIRY = "inquiry", _("Inquiry")
         OPEN = "open", _("Open")
         WON = "won", _("Won")
-        LOST = "lost", _("Lost")
+        LOST = "lost", pgettext_lazy("dispute", "Lost")
         CLOSED = "closed", _("Closed without effect")
         PREVENTED = "prevented", _("Prevented")
 
