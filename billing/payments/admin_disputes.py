@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -178,7 +179,12 @@ class DisputeAdmin(BillingDesk):
     def panels(self, request: HttpRequest, obj: Dispute) -> list[Panel]:
         """Entries, movements at the provider, its events, and what staff did."""
         lines: list[tuple[Any, ...]] = [
-            (line["id"], money(line["amount"], line["currency"]), money(line["fee"], line["currency"]), line["at"])
+            (
+                line["id"],
+                money(line["amount"], line["currency"]),
+                money(line["fee"], line["currency"]),
+                ui.when(datetime.fromisoformat(line["at"]), "seconds"),
+            )
             for line in obj.balance_lines
         ]
         return [

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.admin_parts import audit_panel, person
 from billing.desk import BillingDesk
 from billing.payments import holds, risk, risk_rules, tasks
-from billing.payments.admin import attempts_panel, to_pay
+from billing.payments.admin import attempts_panel, order_state, to_pay
 from billing.payments.models import TopUp
 from billing.payments.models_fx import FxFeed
 from billing.payments.models_risk import RiskAssessment, RiskRule
@@ -95,7 +95,9 @@ class RiskAssessmentAdmin(BillingDesk):
 
     def panels(self, request: HttpRequest, obj: RiskAssessment) -> list[Panel]:
         """The rules, the tries to pay, and the account's other orders."""
-        others = TopUp.objects.filter(account=obj.account).exclude(pk=obj.pk).order_by("-pk")[:10]
+        others = (
+            TopUp.objects.filter(account=obj.account).exclude(pk=obj.pk).select_related("risk").order_by("-pk")[:10]
+        )
         return [
             findings_panel(obj),
             attempts_panel(obj.top_up),
@@ -105,7 +107,7 @@ class RiskAssessmentAdmin(BillingDesk):
                 [
                     (
                         link(one),
-                        one.get_status_display(),
+                        order_state(one),
                         ui.usd(one.amount_usd),
                         one.get_method_display(),
                         ui.when(one.created_at),
