@@ -53,7 +53,7 @@ def receipt_panels(request: HttpRequest, owner: Account) -> list[Panel]:
     return [
         Panel(
             _("Newest receipts"),
-            (_("receipt"), _("issued"), _("paid"), _("document")),
+            (_("receipt"), _("issued"), _("amount paid"), _("document")),
             [(link(one), ui.when(one.issued_at), paid(one), downloads(one)) for one in rows],
             numbers=frozenset({2}),
             more=list_url(Receipt, account__id__exact=owner.pk),
@@ -75,7 +75,7 @@ class ReceiptAdmin(BillingDesk):
         "number",
         to("account", _("account")),
         usd("amount_usd", _("credit")),
-        column(_("paid"), paid, name="paid_text"),
+        column(_("amount paid"), paid, name="paid_text"),
         at("issued_at", _("issued")),
         column(_("document"), downloads, name="downloads"),
     )
@@ -92,7 +92,7 @@ class ReceiptAdmin(BillingDesk):
         ),
         (
             _("Payment"),
-            (usd("amount_usd", _("credit")), column(_("paid"), paid, name="paid_text"), "currency", "fx_rate",
+            (usd("amount_usd", _("credit")), column(_("amount paid"), paid, name="paid_text"), "currency", "fx_rate",
              column(_("payment method"), with_four, name="with_four")),
         ),
         (
