@@ -1,8 +1,8 @@
 """Our sums beside those of `litellm` and `genai-prices`, for every model that they price by the token and we import.
 
-Fifty random usages a model, list price against list price, to 1e-9. What differs is listed with its reason in
-tests/data/price_differences.json (for people: docs/price-differences.md); a difference that is not listed fails, and so
-does a listed one that is none any more.
+Random usages of each model (PEER_USAGES says how many), list price against list price, to 1e-9. What differs is listed
+with its reason in tests/data/price_differences.json (for people: docs/price-differences.md); a difference that is not
+listed fails, and so does a listed one that is none any more.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from billing.catalog.usage import Usage
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
 DIFFERENCES = json.loads((ROOT / "tests" / "data" / "price_differences.json").read_text())
-USAGES_EACH = 50
+USAGES_EACH = int(os.environ.get("PEER_USAGES", "20"))
 SIZES = (10, 5_000, 90_000, 300_000, 1_200_000)  # beyond every threshold of a tier that is sold
 CLOSE = Decimal("1e-9")
 
