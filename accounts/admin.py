@@ -28,6 +28,8 @@ class AccountAdmin(ReadOnlyAdmin):
     """The customer's page; apps to the right add their tables and actions to it."""
 
     panel_makers: ClassVar[list[Callable[[HttpRequest, Account], list[Panel]]]] = []
+    places: ClassVar[dict[Any, int]] = {}
+    """Where each of them stands: where the money is comes first, what it was spent on after that."""
 
     related: ClassVar[tuple[str, ...]] = ("benefit_level",)
     list_display = (
@@ -47,6 +49,13 @@ class AccountAdmin(ReadOnlyAdmin):
         (_("Terms"), ("benefit_level", "company_name", "tax_id")),
     )
     actions_detail: ClassVar[tuple[str, ...]] = ("suspend", "reactivate")
+
+    @classmethod
+    def add_panels(cls, make: Callable[[HttpRequest, Account], list[Panel]], *, place: int) -> None:
+        """Hang tables on the customer's page, the lowest place first."""
+        cls.places[make] = place
+        cls.panel_makers.append(make)
+        cls.panel_makers.sort(key=cls.places.__getitem__)
 
     def panels(self, request: HttpRequest, obj: Account) -> list[Panel]:
         """Money and calls first, then people and keys."""

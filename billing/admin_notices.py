@@ -6,9 +6,10 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
+from billing import notices
 from billing.desk import BillingDesk
 from billing.models_notices import Notice
 from config.admin_cells import at, column, document, to
@@ -19,9 +20,9 @@ from config.templatetags import ui
 def sending(notice: Notice) -> str:
     """Sent, waiting, or given up with what went wrong."""
     if notice.sent_at:
-        return ui.status_badge("sent", gettext("Sent"), tone="success")
+        return ui.status_badge("sent", gettext("Sent"), tone="green")
     if notice.last_error:
-        return ui.status_badge("attention", gettext("Not delivered"), tone="danger")
+        return ui.status_badge("attention", gettext("Not delivered"), tone="red")
     return ui.status_badge("pending", gettext("Waiting"))
 
 
@@ -46,8 +47,9 @@ class NoticeAdmin(BillingDesk):
 
     related = ("account", "user")
     ids_by_time = True
+    row_title = staticmethod(notices.subject)
     list_display = (
-        "kind",
+        column(pgettext_lazy("mail", "subject"), notices.subject, name="subject"),
         column(_("state"), sending, name="sending"),
         to("account", _("account")),
         at("created_at", _("written")),
@@ -59,7 +61,18 @@ class NoticeAdmin(BillingDesk):
     finds = (("uuid", "pk"), ("uuid", "account_id"), ("email", "account__memberships__user__email"))
     search_help_text = _("Account UUID, member's e-mail address")
     facts = (
-        (_("Notice"), ("kind", "account", "user", column(_("state"), sending), "created_at", "sent_at")),
+        (
+            _("Notice"),
+            (
+                column(pgettext_lazy("mail", "subject"), notices.subject),
+                "kind",
+                "account",
+                "user",
+                column(_("state"), sending),
+                "created_at",
+                "sent_at",
+            ),
+        ),
         (_("Delivery"), ("attempts", "last_error", "key")),
         (_("Content"), (column(_("content"), lambda row: document(row.context), name="content"),)),
     )

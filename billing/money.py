@@ -18,6 +18,7 @@ __all__ = [
     "ZERO",
     "Money",
     "from_minor_units",
+    "minor_text",
     "parse_decimal",
     "round_charge",
     "round_flows",
@@ -67,6 +68,16 @@ def from_minor_units(minor: int, currency: str = USD) -> Decimal:
     if isinstance(minor, bool) or not isinstance(minor, int):
         raise TypeError(f"minor units are an int, not {type(minor).__name__}")
     return Decimal(minor).scaleb(-_digits(currency), context=EXACT).quantize(LEDGER_QUANTUM, context=EXACT)
+
+
+def minor_text(minor: int | None, currency: str) -> str:
+    """What a payment provider said, for people: `34.00 USD`. A currency that we do not sell in: as it was told."""
+    if minor is None:
+        return "no amount"
+    digits = MINOR_DIGITS.get(currency)
+    if digits is None:
+        return f"{minor} {currency} (smallest units)"
+    return f"{Decimal(minor).scaleb(-digits, context=EXACT):,.{digits}f} {currency}".replace("-", "\N{MINUS SIGN}")
 
 
 def parse_decimal(value: object) -> Decimal:

@@ -120,7 +120,23 @@ def _mail(notice: Notice, user: User) -> EmailMessage:
         zone = ZoneInfo(user.time_zone)
     except (ZoneInfoNotFoundError, ValueError):
         zone = ZoneInfo("UTC")
-    context = {
+    with override(user.locale or settings.LANGUAGE_CODE), timezone.override(zone):
+        context = _context(notice, user)
+        body = render_to_string(f"emails/{notice.kind}_body.txt", context)
+        return EmailMessage(_subject(notice, context), body, to=[user.email])
+
+
+def subject(notice: Notice) -> str:
+    """What the mail is called, in the language that is in force."""
+    return _subject(notice, _context(notice, None))
+
+
+def _subject(notice: Notice, context: dict[str, Any]) -> str:
+    return " ".join(render_to_string(f"emails/{notice.kind}_subject.txt", context).split())
+
+
+def _context(notice: Notice, user: User | None) -> dict[str, Any]:
+    return {
         **{name: _typed(name, value) for name, value in notice.context.items()},
         "account": notice.account,
         "user": user,
@@ -128,10 +144,6 @@ def _mail(notice: Notice, user: User) -> EmailMessage:
         "support_email": settings.SUPPORT_EMAIL,
         "public_url": settings.PUBLIC_URL,
     }
-    with override(user.locale or settings.LANGUAGE_CODE), timezone.override(zone):
-        subject = " ".join(render_to_string(f"emails/{notice.kind}_subject.txt", context).split())
-        body = render_to_string(f"emails/{notice.kind}_body.txt", context)
-    return EmailMessage(subject, body, to=[user.email])
 
 
 def _typed(name: str, value: str) -> Any:

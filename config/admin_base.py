@@ -68,6 +68,8 @@ class ReadOnlyAdmin(ModelAdmin):
     """The order of one account's rows, where an index serves that instead of the whole table's."""
     row_title: ClassVar[Any] = str
     """What a row is called at the head of its page."""
+    by_hand: ClassVar[bool] = False
+    """Rows come from staff, not by themselves; an empty list says so."""
     refusals: ClassVar[tuple[type[Exception], ...]] = (ValidationError,)
     """What an operation raises to refuse."""
 
@@ -261,6 +263,9 @@ def staff_action(
     """
 
     def decorate(act: Callable[..., Any]) -> Any:
+        if act.__name__ in ("add", "change", "delete", "history"):
+            raise ValueError(f"an action named {act.__name__} would hide the page of that name")
+
         @unfold_action(
             permissions=[permission],
             description=title,
@@ -292,6 +297,16 @@ def staff_action(
         return view
 
     return decorate
+
+
+def at_stake(what: Callable[[Any], str], then: Any) -> Callable[[Any], str]:
+    """A sentence for `staff_action` that first says what this row is about: whose it is and how much."""
+
+    def sentence(obj: Any) -> str:
+        said = what(obj)
+        return f"{said}{then}" if said.endswith("。") else f"{said} {then}"  # Chinese sentences stand without a space
+
+    return sentence
 
 
 def _prefilled(form: type[ReasonForm], request: HttpRequest, obj: Any) -> dict[str, Any]:

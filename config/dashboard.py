@@ -22,14 +22,19 @@ from billing.catalog.models_drafts import PriceDraft
 from billing.metering.models import Authorization, RollupState, UsageRecord, UsageRollup
 from billing.metering.models_quarantine import QuarantinedUsage
 from billing.metering.models_rerating import Correction
+from billing.models_notices import Notice
 from billing.payments.models import PaymentEvent, TopUp
 from billing.payments.models_disputes import Dispute, EarlyFraudWarning
+from billing.payments.models_fx import FxFeed
 from billing.payments.models_jobs import CreditJob, LateCredit
+from billing.payments.models_reconciling import Difference
+from billing.payments.models_risk import RiskAssessment
 from config import clock
 from config.admin_cells import list_url
 from config.admin_finding import first_id
 from config.templatetags import ui
 from gateway.models import DecisionReceipt
+from refunds.models import Refund
 
 KEPT_SECONDS: Final = 20
 """The page may be this old; it says so. Many may look at it, and the numbers are sums over everything."""
@@ -73,7 +78,7 @@ class Board:
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What unfold asks for before it renders the index."""
-    numbers: Any = cache.get_or_set("admin-dashboard-5", lambda: measure(clock.now()), KEPT_SECONDS)
+    numbers: Any = cache.get_or_set("admin-dashboard-6", lambda: measure(clock.now()), KEPT_SECONDS)
     return {**context, "title": _("Dashboard"), "board": board(numbers, request.user.has_perm)}
 
 
@@ -128,7 +133,13 @@ _WAITING: Final = """
          (SELECT count(*) FROM billing_correction WHERE state IN ('proposed', 'reversal_asked')),
          (SELECT count(*) FROM billing_creditjob WHERE state = 'failed'),
          (SELECT count(*) FROM billing_creditjob WHERE state IN ('due', 'retrying') AND due_at <= %s),
-         (SELECT count(*) FROM billing_latecredit WHERE state = 'proposed')"""
+         (SELECT count(*) FROM billing_latecredit WHERE state = 'proposed'),
+         (SELECT count(*) FROM billing_riskassessment WHERE state = 'held'),
+         (SELECT count(*) FROM billing_difference WHERE state = 'open'),
+         (SELECT count(*) FROM refunds_refund WHERE status = 'requested'),
+         (SELECT count(*) FROM refunds_refund WHERE flagged),
+         (SELECT count(*) FROM billing_notice WHERE sent_at IS NULL AND last_error <> ''),
+         (SELECT max(failures) FROM billing_fxfeed)"""
 
 
 def _waiting(now: datetime) -> dict[str, Any]:
@@ -136,13 +147,16 @@ def _waiting(now: datetime) -> dict[str, Any]:
     with connection.cursor() as cursor:
         cursor.execute(_WAITING, [now])
         found = cursor.fetchone()
-    proposals, amount, calls, accounts, disputes, warnings, drafts, corrections, failed, due, late = found
+    proposals, amount, calls, accounts, disputes, warnings, drafts, corrections, failed, due, late, *more = found
+    held, differences, asked, flagged, unsent, silent = more
     return {
         "proposals": {"number": proposals, "sum": amount},
         "quarantined": {"calls": calls, "accounts": accounts},
         "banks": {"disputes": disputes, "warnings": warnings},
         "prices": {"drafts": drafts, "corrections": corrections},
         "jobs": {"failed": failed, "due": due, "late": late},
+        "payments": {"held": held, "differences": differences, "unsent": unsent, "silent": silent or 0},
+        "refunds": {"asked": asked, "flagged": flagged},
     }
 
 
@@ -228,6 +242,23 @@ def board(numbers: dict[str, Any], may: Callable[[str], bool]) -> Board:
         if number and may(f"billing.view_{priced._meta.model_name}"):
             found.stats.append(Stat(title, ui.count(number), _("for a second person"), list_url(priced), True))
     found.stats.extend(_credit_waiting(numbers["jobs"], may))
+    for name, title, note, looked, filters in (
+        ("held", _("Payments on hold"), _("to be released or refused"), RiskAssessment, {"state__exact": "held"}),
+        (
+            "differences",
+            _("Differences"),
+            _("between the provider and the books"),
+            Difference,
+            {"state__exact": "open"},
+        ),
+        ("unsent", _("Mails not delivered"), _("to customers, about their money"), Notice, {"state": "unsent"}),
+        ("silent", _("Exchange rate feed"), _("failures in a row"), FxFeed, {}),
+    ):
+        number = numbers["payments"][name]
+        if number and may(f"billing.view_{looked._meta.model_name}"):
+            found.stats.append(Stat(title, ui.count(number), note, list_url(looked, **filters), True))
+    if may("refunds.view_refund") and any(numbers["refunds"].values()):
+        found.stats.append(_refunds(numbers["refunds"]))
     return found
 
 
@@ -243,6 +274,16 @@ def _credit_waiting(jobs: dict[str, int], may: Callable[[str], bool]) -> list[St
         url = list_url(LateCredit, state__exact="proposed")
         found.append(Stat(_("Late credit"), ui.count(jobs["late"]), _("to be decided"), url, True))
     return found
+
+
+def _refunds(waiting: dict[str, int]) -> Stat:
+    """What customers asked back, and what a person should look at."""
+    note = _("%(asked)s to be decided, %(flagged)s flagged") % {
+        "asked": ui.count(waiting["asked"]),
+        "flagged": ui.count(waiting["flagged"]),
+    }
+    url = list_url(Refund, waiting="decision" if waiting["asked"] else "look")
+    return Stat(_("Refunds waiting"), ui.count(sum(waiting.values())), note, url, True)
 
 
 def _money_in(credited: dict[str, Any]) -> list[Stat]:
@@ -278,10 +319,14 @@ def _orders(orders: dict[str, int]) -> Stat:
 
 def _events(events: dict[str, int]) -> Stat:
     stuck = events["parked"] + events["quarantined"]
-    note = _("%(parked)s parked, %(late)s overdue") % {"parked": ui.count(stuck), "late": ui.count(events["late"])}
-    state = "parked" if events["parked"] else "received"
+    note = _("%(parked)s parked or quarantined, %(late)s overdue") % {
+        "parked": ui.count(stuck),
+        "late": ui.count(events["late"]),
+    }
+    state = next((one for one in ("parked", "quarantined") if events[one]), "received")
     url = list_url(PaymentEvent, state__exact=state)
-    return Stat(_("Webhooks waiting"), ui.count(events["received"]), note, url, bool(stuck or events["late"]))
+    value = ui.count(events["received"] + stuck)
+    return Stat(_("Events waiting"), value, note, url, bool(stuck or events["late"]))
 
 
 def _overdraft(owed: dict[str, Any]) -> Stat:

@@ -44,7 +44,7 @@ def refusals_panels(request: HttpRequest, owner: Account) -> list[Panel]:
     ]
 
 
-AccountAdmin.panel_makers.append(refusals_panels)
+AccountAdmin.add_panels(refusals_panels, place=110)
 
 
 @admin.register(DecisionReceipt)

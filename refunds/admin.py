@@ -9,16 +9,21 @@ from django.conf import settings
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.admin import AccountAdmin
 from accounts.admin_parts import audit_panel, person
+from accounts.models import Account
 from billing.desk import BillingDesk
+from billing.payments.admin import TopUpAdmin
+from billing.payments.models import TopUp
 from billing.payments.stripe_processor import get_processor
 from billing.waking import wake
 from config import clock
 from config.admin_base import staff_action
-from config.admin_cells import Panel, at, code, column, status, to, usd
+from config.admin_cells import Panel, at, code, column, link, list_url, status, to
 from config.admin_finding import Since
 from config.templatetags import ui
 from refunds import deciding, sending
@@ -41,6 +46,35 @@ def refund_state(refund: Refund) -> str:
 def to_provider(refund: Refund) -> str:
     """What is sent."""
     return in_currency(refund.sent, refund.currency)
+
+
+def both(amount_usd: Decimal, amount: Decimal, currency: str) -> str:
+    """An amount in US dollars, and in the currency of the payment where that is another."""
+    dollars = ui.usd(amount_usd)
+    return dollars if currency == "USD" else format_html("{} · {}", dollars, in_currency(amount, currency))
+
+
+def refund_panels(request: HttpRequest, of: Account | TopUp) -> list[Panel]:
+    """What went back or is on its way, on the customer's page and on an order's."""
+    if not request.user.has_perm("refunds.view_refund"):
+        return []
+    on_account = isinstance(of, Account)
+    rows = Refund.objects.filter(**({"account": of} if on_account else {"top_up": of})).select_related("top_up")
+    found: list[tuple[Any, ...]] = [
+        (link(one, one.number), refund_state(one), to_provider(one), link(one.top_up), ui.when(one.created_at))
+        for one in rows.order_by("-pk")[:5]
+    ]
+    if not found:
+        return []
+    headings = (_("refund"), _("status"), _("goes back"), _("order"), _("requested"))
+    more = list_url(Refund, account__id__exact=of.pk) if on_account else ""
+    return [
+        Panel(_("Newest refunds") if on_account else _("Refunds"), headings, found, numbers=frozenset({2}), more=more)
+    ]
+
+
+AccountAdmin.add_panels(refund_panels, place=40)
+TopUpAdmin.panel_makers.append(refund_panels)
 
 
 class Waiting(admin.SimpleListFilter):
@@ -90,8 +124,8 @@ class RefundAdmin(BillingDesk):
         column(_("refund"), lambda one: one.number, name="number"),
         column(_("status"), refund_state, name="status"),
         to("account", _("account")),
-        usd("requested_usd", _("taken from the credit")),
-        column(_("to send"), to_provider, number=True, name="sent_minor"),
+        column(_("amount"), lambda one: ui.usd(one.requested_usd), number=True, name="requested_usd"),
+        column(_("goes back"), to_provider, number=True, name="sent_minor"),
         to("top_up", _("top-up")),
         column(_("external"), lambda one: gettext("yes") if one.external else gettext("no"), name="external"),
         at("created_at", _("requested"), "short"),
@@ -112,14 +146,11 @@ class RefundAdmin(BillingDesk):
         (
             _("Amounts"),
             (
-                "requested_usd",
-                "fee_usd",
-                "sent_usd",
+                column(_("amount"), lambda one: both(one.requested_usd, one.requested, one.currency)),
+                column(_("fee"), lambda one: both(one.fee_usd, one.fee, one.currency)),
+                column(_("fee rate"), lambda one: ui.percent(one.fee_rate, 2)),
+                column(_("goes back"), lambda one: both(one.sent_usd, one.sent, one.currency)),
                 "overdrawn_usd",
-                column(_("requested"), lambda one: in_currency(one.requested, one.currency)),
-                column(_("fee"), lambda one: in_currency(one.fee, one.currency)),
-                column(_("to send"), to_provider),
-                "fee_rate",
             ),
         ),
         (_("Decision"), ("first_approved_by", "first_approved_at", "decided_by", "decided_at", "answer")),
@@ -133,7 +164,7 @@ class RefundAdmin(BillingDesk):
                 "failure_reason",
                 column(_("refund at the provider"), lambda one: code(one.provider_refund_id or "")),
                 "provider_status",
-                "checked_at",
+                column(_("last check"), lambda one: ui.when(one.checked_at, "full")),
                 "flag_reason",
             ),
         ),

@@ -15,6 +15,7 @@ from django.db.models import Sum
 
 from billing.books import ledger
 from billing.books.models import CreditGrant, Wallet
+from billing.money import minor_text
 from billing.payments import topups
 from billing.payments.models import TopUp
 from billing.payments.numbers import PREFIX, order_number
@@ -68,7 +69,8 @@ def _book(order_id: UUID, state: RefundState, *, now: datetime) -> Refund:
             return lifecycle.record_outcome(known.pk, state, now=now)
         if state.currency != order.currency or state.amount_minor <= 0:
             raise UnrecognisedStatus(
-                order=order.number, statuses=f"a refund of {state.amount_minor} {state.currency} on {order.currency}"
+                order=order.number,
+                statuses=f"a refund of {minor_text(state.amount_minor, state.currency)} on {order.currency}",
             )
         _make_room(order, state.amount_minor, now=now)
         wallet = ledger.lock_wallet(order.account_id)  # as it is after that

@@ -20,7 +20,7 @@ from accounts.models import User
 from billing.books import ledger
 from billing.books.models import Wallet
 from billing.errors import IdempotencyConflict, InvalidRequest
-from billing.money import text
+from billing.money import minor_text, text
 from billing.payments import topups
 from billing.payments.models import TopUp
 from billing.payments.numbers import PREFIX, order_number
@@ -197,7 +197,8 @@ def record_outcome(refund_id: UUID, state: RefundState, *, now: datetime) -> Ref
         refund.provider_refund_id, refund.provider_status = state.refund_id, state.status[:60]
         refund.checked_at = now
         if state.amount_minor != refund.sent_minor or state.currency != refund.currency:
-            flag(refund, f"the provider sent {state.amount_minor} {state.currency}, we asked for {refund.sent_minor}")
+            sent = minor_text(state.amount_minor, state.currency)
+            flag(refund, f"the provider sent {sent}, we asked for {minor_text(refund.sent_minor, refund.currency)}")
         if state.progress == RefundProgress.UNKNOWN:
             flag(refund, f"unknown status {state.status}")
         elif state.progress != RefundProgress.PENDING:  # an older "pending" changes nothing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from billing.money import minor_text
 from billing.payments.processor_books import ProviderBooks, RefundMade
 from billing.payments.reconcile import Day, Finding, Kind, compares, explains, pages
 from refunds.models import Refund
@@ -29,7 +30,8 @@ def refunds(day: Day, *, provider: ProviderBooks) -> Iterator[Finding]:
                 if made.status not in FAILED_THERE:
                     yield _finding(Kind.REFUND_UNKNOWN, made, f"a refund of {made.payment_intent_id}")
             elif (row.sent_minor, row.currency) != (made.amount_minor, made.currency):
-                yield _finding(Kind.REFUND_DIFFERS, made, f"{row.number} sends {row.sent_minor} {row.currency}", row)
+                detail = f"{row.number} sends {minor_text(row.sent_minor, row.currency)}"
+                yield _finding(Kind.REFUND_DIFFERS, made, detail, row)
             elif (made.status == "succeeded" and row.status != Status.SUCCEEDED) or (
                 made.status in FAILED_THERE and row.status not in (Status.FAILED, Status.CANCELLED)
             ):

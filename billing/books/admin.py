@@ -21,7 +21,7 @@ from billing.books import proposals
 from billing.books.models import CreditGrant, CreditProposal, JournalEntry, LedgerAccount, Posting, Wallet
 from billing.desk import BillingDesk
 from config import clock
-from config.admin_base import ReasonForm, staff_action
+from config.admin_base import ReasonForm, at_stake, staff_action
 from config.admin_cells import (
     Panel,
     at,
@@ -102,31 +102,37 @@ def give_credit(self: BillingDesk, request: HttpRequest, obj: Account | Wallet, 
 
 
 def money_panels(request: HttpRequest, owner: Account) -> list[Panel]:
-    """The account's money, on the customer's page."""
+    """The account's money, on the customer's page; where it went from there is a table of its own."""
     wallet: Wallet | None = getattr(owner, "wallet", None)
     if wallet is None or not request.user.has_perm("billing.view_wallet"):
         return []
-    summary = Panel(
-        _("Money"),
-        (_("balance"), _("credit"), _("overdraft"), _("held"), _("credit limit"), _("available"), ""),
-        [
-            (
-                ui.usd(wallet.net),
-                ui.usd(wallet.balance),
-                ui.usd(wallet.overdraft),
-                ui.usd(wallet.held),
-                ui.usd(wallet.credit_limit),
-                ui.usd(wallet.available),
-                links(
-                    (_("Wallet"), f"{list_url(Wallet)}{wallet.pk}/change/"),
-                    (_("Journal"), list_url(JournalEntry, account__id__exact=owner.pk)),
-                    (_("Grants"), list_url(CreditGrant, account__id__exact=owner.pk)),
-                ),
-            )
-        ],
-        numbers=frozenset(range(6)),
-    )
-    return [summary, entries_panel(owner)]
+    return [
+        Panel(
+            _("Money"),
+            (_("balance"), _("credit"), _("overdraft"), _("held"), _("credit limit"), _("available"), ""),
+            [
+                (
+                    ui.usd(wallet.net),
+                    ui.usd(wallet.balance),
+                    ui.usd(wallet.overdraft),
+                    ui.usd(wallet.held),
+                    ui.usd(wallet.credit_limit),
+                    ui.usd(wallet.available),
+                    links(
+                        (_("Wallet"), f"{list_url(Wallet)}{wallet.pk}/change/"),
+                        (_("Journal"), list_url(JournalEntry, account__id__exact=owner.pk)),
+                        (_("Grants"), list_url(CreditGrant, account__id__exact=owner.pk)),
+                    ),
+                )
+            ],
+            numbers=frozenset(range(6)),
+        )
+    ]
+
+
+def journal_panels(request: HttpRequest, owner: Account) -> list[Panel]:
+    """What moved it last, on the customer's page."""
+    return [entries_panel(owner)] if request.user.has_perm("billing.view_journalentry") else []
 
 
 def entries_panel(owner: Account) -> Panel:
@@ -148,7 +154,8 @@ def entries_panel(owner: Account) -> Panel:
     )
 
 
-AccountAdmin.panel_makers.append(money_panels)
+AccountAdmin.add_panels(money_panels, place=10)
+AccountAdmin.add_panels(journal_panels, place=50)
 AccountAdmin.give_credit = give_credit
 AccountAdmin.actions_detail = ("give_credit", *AccountAdmin.actions_detail)
 AccountAdmin.related = (*AccountAdmin.related, "wallet")
@@ -266,10 +273,15 @@ class CreditGrantAdmin(BillingDesk):
         return [postings_panel(obj.ledger), *audit_panel(request, obj)]
 
 
+def _proposed(proposal: CreditProposal) -> str:
+    return gettext("%(who)s proposed it because: %(why)s.") % {"who": proposal.proposed_by, "why": proposal.reason}
+
+
 @admin.register(CreditProposal)
 class CreditProposalAdmin(BillingDesk):
     """Manual credits that need, or had, a second person."""
 
+    by_hand = True
     row_title = staticmethod(lambda one: f"{ui.usd_text(one.amount)} · {one.account.name}")
     related = ("account", "proposed_by", "decided_by", "grant")
     list_display = (
@@ -300,7 +312,9 @@ class CreditProposalAdmin(BillingDesk):
         permission="billing.decide_creditproposal",
         title=_("Approve"),
         button=_("Approve and give"),
-        sentence=_("The credit is given at once. You answer for it together with the person who proposed it."),
+        sentence=at_stake(
+            _proposed, _("The credit is given at once. You answer for it together with the person who proposed it.")
+        ),
         icon="check",
         applies=lambda proposal: proposal.state == CreditProposal.State.PROPOSED,
     )
@@ -313,7 +327,7 @@ class CreditProposalAdmin(BillingDesk):
         permission="billing.decide_creditproposal",
         title=_("Reject"),
         button=_("Reject the proposal"),
-        sentence=_("Nothing is given. The proposal stays on record with your reason."),
+        sentence=at_stake(_proposed, _("Nothing is given. The proposal stays on record with your reason.")),
         icon="close",
         danger=True,
         applies=lambda proposal: proposal.state == CreditProposal.State.PROPOSED,

@@ -28,7 +28,7 @@ def redemptions_panel(of: dict[str, Any], **filters: Any) -> Panel:
     rows = Redemption.objects.filter(**of).select_related("account", "campaign").order_by("-pk")[:10]
     return Panel(
         _("Newest redemptions and attempts"),
-        (_("time"), _("result"), _("code"), _("account"), _("campaign"), _("amount")),
+        (_("time"), _("result"), _("voucher code"), _("account"), _("campaign"), _("amount")),
         [
             (
                 link(one, ui.when(one.at, "seconds")),
@@ -67,10 +67,11 @@ def _standing(voucher: Voucher) -> str:
 class VoucherAdmin(BillingDesk):
     """Codes by their last four characters; the rest is a hash."""
 
+    by_hand = True
     row_title = staticmethod(str)
     related = ("campaign", "batch")
     list_display = (
-        column(_("code"), str, name="code"),
+        column(_("voucher code"), str, name="code"),
         column(_("status"), _standing, name="status"),
         to("campaign", _("campaign")),
         column(_("shared"), lambda one: gettext("yes") if one.shared else gettext("no"), name="shared"),
@@ -85,7 +86,7 @@ class VoucherAdmin(BillingDesk):
             _("Voucher"),
             (
                 "id",
-                column(_("code"), str),
+                column(_("voucher code"), str),
                 column(_("status"), _standing),
                 "campaign",
                 "batch",
@@ -163,7 +164,7 @@ class RedemptionAdmin(BillingDesk):
         at("at", _("time")),
         state("result", _("result")),
         to("account", _("account")),
-        column(_("code"), lambda one: one.masked, name="code"),
+        column(_("voucher code"), lambda one: one.masked, name="code"),
         usd("amount", _("amount")),
         to("campaign", _("campaign")),
         to("user", _("by")),
@@ -180,7 +181,7 @@ class RedemptionAdmin(BillingDesk):
                 "at",
                 "account",
                 "user",
-                column(_("code"), lambda one: one.masked),
+                column(_("voucher code"), lambda one: one.masked),
                 "result",
                 column(_("message"), vouchers.message),
                 "key",
@@ -197,4 +198,4 @@ def voucher_panels(request: HttpRequest, owner: Account) -> list[Panel]:
     return [redemptions_panel({"account": owner}, account__id__exact=owner.pk)]
 
 
-AccountAdmin.panel_makers.append(voucher_panels)
+AccountAdmin.add_panels(voucher_panels, place=80)

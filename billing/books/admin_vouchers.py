@@ -22,7 +22,7 @@ from billing.books.models_vouchers import VoucherBatch, VoucherCampaign
 from billing.desk import BillingDesk
 from billing.errors import InvalidRequest
 from config import clock
-from config.admin_base import ReasonForm, staff_action
+from config.admin_base import ReasonForm, at_stake, staff_action
 from config.admin_cells import Panel, at, column, count, link, row_url, state, to, usd
 from config.exports import stream
 from config.templatetags import ui
@@ -87,6 +87,7 @@ def _may_give(campaign: VoucherCampaign) -> str:
 class VoucherCampaignAdmin(BillingDesk):
     """What codes give, to whom and until when."""
 
+    by_hand = True
     row_title = staticmethod(lambda one: one.name)
     related = ("created_by", "activated_by")
     list_display = (
@@ -250,6 +251,7 @@ class VoucherCampaignAdmin(BillingDesk):
 class VoucherBatchAdmin(BillingDesk):
     """Codes that were handed out together; they can be withdrawn together."""
 
+    by_hand = True
     related = ("campaign", "created_by")
     list_display = (
         at("created_at", _("made")),
@@ -268,7 +270,13 @@ class VoucherBatchAdmin(BillingDesk):
         permission="billing.make_codes_vouchercampaign",
         title=_("Withdraw"),
         button=_("Withdraw the codes"),
-        sentence=_("Codes of this batch that are not redeemed yet never will be. For a file that was lost or seen."),
+        sentence=at_stake(
+            lambda batch: (
+                gettext("The batch has %(n)s codes of %(campaign)s.")
+                % {"n": ui.count(batch.size), "campaign": batch.campaign}
+            ),
+            _("Codes of this batch that are not redeemed yet never will be. For a file that was lost or seen."),
+        ),
         icon="block",
         danger=True,
         applies=lambda one: one.withdrawn_at is None,

@@ -204,7 +204,7 @@ class CreditGrant(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.remaining}/{self.amount}"
+        return f"{self.get_kind_display()} · {self.amount:.2f} USD"
 
 
 class JournalEntryQuerySet(models.QuerySet["JournalEntry"]):

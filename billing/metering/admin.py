@@ -98,7 +98,7 @@ def calls_panel(title: Any, records: Any, *, more: str = "", empty: Any = _("Non
     )
 
 
-AccountAdmin.panel_makers.append(calls_panels)
+AccountAdmin.add_panels(calls_panels, place=100)
 
 
 @admin.register(UsageRecord)

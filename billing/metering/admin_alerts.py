@@ -57,7 +57,7 @@ def alert_panels(request: HttpRequest, owner: Account) -> list[Panel]:
     ]
 
 
-AccountAdmin.panel_makers.append(alert_panels)
+AccountAdmin.add_panels(alert_panels, place=120)
 
 
 @admin.register(SpendAlert)

@@ -67,6 +67,7 @@ moment_in_words.short_description = _("starts")  # type: ignore[attr-defined]
 class PriceDraftAdmin(BillingDesk):
     """Prices that are being prepared, and the history of those that were."""
 
+    by_hand = True
     row_title = staticmethod(lambda draft: draft.title)
     related = ("created_by", "edited_by", "proposed_by", "decided_by")
     list_display = (

@@ -84,6 +84,7 @@ def rehearsals_panel(draft: PriceDraft) -> Panel:
 class RehearsalAdmin(BillingDesk):
     """Rehearsals of drafts. They read the calls and write only here."""
 
+    by_hand = True
     row_title = staticmethod(lambda run: f"{run.draft.title} · {period(run)}")
     related = ("draft", "requested_by")
     list_display = (

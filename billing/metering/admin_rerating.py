@@ -75,6 +75,7 @@ class CorrectionForm(PriceForm):
 class CorrectionAdmin(BillingDesk):
     """Corrections of prices that were wrong for a while."""
 
+    by_hand = True
     row_title = staticmethod(lambda row: row.title)
     related = ("model", "channel", "created_by", "proposed_by", "decided_by", "reversal_by", "reversal_decided_by")
     list_display = (

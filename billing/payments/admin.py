@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Q
@@ -14,13 +15,14 @@ from accounts.admin import AccountAdmin
 from accounts.admin_parts import audit_panel, person
 from accounts.models import Account
 from billing.desk import BillingDesk
+from billing.money import minor_text
 from billing.payments import reviews, settling, tasks, webhooks
 from billing.payments.models import FxRate, PaymentAttempt, PaymentEvent, TopUp
 from billing.payments.models_risk import RiskAssessment
 from billing.payments.stripe_processor import get_processor
 from billing.waking import wake
 from config import clock
-from config.admin_base import staff_action
+from config.admin_base import at_stake, staff_action
 from config.admin_cells import Panel, at, column, document, link, list_url, state, status, to, usd
 from config.admin_finding import Since
 from config.templatetags import ui
@@ -31,10 +33,20 @@ def to_pay(order: TopUp) -> str:
     return ui.cny(order.pay_amount) if order.currency == "CNY" else ui.usd(order.pay_amount)
 
 
+_DECIDE = (RiskAssessment.State.HELD, RiskAssessment.State.REFUND_WANTED, RiskAssessment.State.REFUNDED)
+
+
+def check_state(check: RiskAssessment) -> str:
+    """What our rules said. A payment in review is paid, and they have not been asked about it."""
+    if check.state == RiskAssessment.State.OPEN and check.top_up.status == TopUp.Status.PAID:
+        return ui.status_badge("open", gettext("Not judged yet"))
+    return status(check, "state")
+
+
 def order_state(order: TopUp) -> str:
     """The status, or that a person must look."""
     check = getattr(order, "risk", None)
-    if check is not None and order.status == TopUp.Status.PAID and not order.in_review:
+    if check is not None and check.state in _DECIDE and order.status == TopUp.Status.PAID and not order.in_review:
         return status(check, "state")
     return ui.status_badge("attention", gettext("In review")) if order.in_review else status(order)
 
@@ -62,7 +74,7 @@ def top_up_panels(request: HttpRequest, owner: Account) -> list[Panel]:
     ]
 
 
-AccountAdmin.panel_makers.append(top_up_panels)
+AccountAdmin.add_panels(top_up_panels, place=20)
 
 
 class Waiting(admin.SimpleListFilter):
@@ -96,7 +108,9 @@ class Waiting(admin.SimpleListFilter):
 
 @admin.register(TopUp)
 class TopUpAdmin(BillingDesk):
-    """Orders to buy credit, with all that happened to them."""
+    """Orders to buy credit, with all that happened to them; apps to the right add their tables to its page."""
+
+    panel_makers: ClassVar[list[Callable[[HttpRequest, TopUp], list[Panel]]]] = []
 
     related = ("account", "created_by", "fx_quote", "grant", "risk")
     ids_by_time = True
@@ -141,6 +155,7 @@ class TopUpAdmin(BillingDesk):
             _("State"),
             (
                 column(_("status"), order_state),
+                "review_reason",
                 "status_at",
                 "paid_at",
                 "credited_at",
@@ -156,7 +171,6 @@ class TopUpAdmin(BillingDesk):
                 "checkout_session_id",
                 "failure",
                 "failure_code",
-                "review_reason",
                 "check_at",
                 "checks",
                 "checked_at",
@@ -175,6 +189,7 @@ class TopUpAdmin(BillingDesk):
             attempts_panel(obj),
             *risk_panel(obj),
             *order_panels(obj),
+            *(panel for make in self.panel_makers for panel in make(request, obj)),
             Panel(
                 _("Events of the provider"),
                 (_("received"), _("type"), _("state"), _("tries"), _("last error")),
@@ -239,9 +254,19 @@ class TopUpAdmin(BillingDesk):
         permission="billing.decide_topup",
         title=_("Pay back"),
         button=_("Pay back in full"),
-        sentence=_(
-            "Nothing is credited. The whole payment goes back the way it was paid, without a fee. This cannot be "
-            "undone."
+        sentence=at_stake(
+            lambda order: (
+                gettext("The order of %(account)s is for %(amount)s; it is in review because: %(why)s.")
+                % {
+                    "account": order.account,
+                    "amount": minor_text(order.amount_minor, order.currency),
+                    "why": order.review_reason,
+                }
+            ),
+            _(
+                "Nothing is credited. The whole payment goes back the way it was paid, without a fee. This cannot be "
+                "undone."
+            ),
         ),
         icon="undo",
         danger=True,
@@ -258,8 +283,9 @@ def risk_panel(order: TopUp) -> list[Panel]:
     check = getattr(order, "risk", None)
     if check is None:
         return []
-    row = (link(check, status(check, "state")), ui.when(check.state_at), ui.when(check.held_until), check.decision)
-    return [Panel(_("Risk check"), (_("state"), _("since"), _("held until"), _("reason of the decision")), [row])]
+    way = link(check, gettext("Release or refuse") if check.on_hold else gettext("What the rules saw"))
+    row = (check_state(check), ui.when(check.state_at), ui.when(check.held_until), check.decision, way)
+    return [Panel(_("Risk check"), (_("state"), _("since"), _("held until"), _("reason of the decision"), ""), [row])]
 
 
 def attempts_panel(order: TopUp) -> Panel:
@@ -318,6 +344,11 @@ def without_secrets(value: Any) -> Any:
     return [without_secrets(inner) for inner in value] if isinstance(value, list) else value
 
 
+def next_try(event: PaymentEvent) -> str:
+    """When it is taken up again; nothing but a waiting event is."""
+    return ui.when(event.due_at, "seconds") if event.state == PaymentEvent.State.RECEIVED else ""
+
+
 @admin.register(PaymentEvent)
 class PaymentEventAdmin(BillingDesk):
     """The inbox: what the provider told, and what became of it."""
@@ -328,10 +359,10 @@ class PaymentEventAdmin(BillingDesk):
         at("received_at", _("received")),
         "type",
         state("state", _("state")),
-        column(_("object"), lambda one: one.object_id, name="object"),
-        column(_("tries"), lambda one: ui.count(one.attempts), number=True, name="tries"),
-        at("due_at", _("next try")),
         column(_("reason"), lambda one: one.get_reason_display(), name="reason"),
+        column(_("tries"), lambda one: ui.count(one.attempts), number=True, name="tries"),
+        column(_("next try"), next_try, name="due_at"),
+        column(_("object"), lambda one: one.object_id, name="object"),
         to("top_up", _("order")),
         column(_("last error"), lambda one: one.last_error[:60], name="error"),
     )
@@ -341,7 +372,7 @@ class PaymentEventAdmin(BillingDesk):
     search_help_text = _("Event's or object's id at the provider")
     facts = (
         (_("Event"), ("event_id", "type", "provider", "object_id", "api_version", "livemode", "received_at")),
-        (_("Work"), ("state", "state_at", "attempts", "silences", "due_at", "last_error")),
+        (_("Work"), ("state", "state_at", "attempts", "silences", column(_("next try"), next_try), "last_error")),
         (
             _("Why a person should look"),
             ("flagged", column(_("reason"), lambda one: one.get_reason_display()), "top_up"),
@@ -382,3 +413,9 @@ class FxRateAdmin(BillingDesk):
         state("source", _("source")),
     )
     ordering = ("-effective_at", "-pk")
+    facts = (
+        (
+            _("Exchange rate"),
+            ("effective_at", column(_("CNY for 1 USD"), lambda one: ui.number(one.rate, 8)), "source"),
+        ),
+    )

@@ -106,7 +106,7 @@ def benefit_panels(request: HttpRequest, owner: Account) -> list[Panel]:
     ]
 
 
-AccountAdmin.panel_makers.append(benefit_panels)
+AccountAdmin.add_panels(benefit_panels, place=90)
 AccountAdmin.set_level = set_level
 AccountAdmin.actions_detail = ("set_level", *AccountAdmin.actions_detail)
 

@@ -23,7 +23,7 @@ from billing.payments.models import PaymentEvent, TopUp
 from billing.payments.models_disputes import Dispute, EarlyFraudWarning, RiskFlag
 from billing.payments.stripe_processor import get_processor
 from config import clock
-from config.admin_base import ReasonForm, staff_action
+from config.admin_base import ReasonForm, at_stake, staff_action
 from config.admin_cells import Panel, at, column, link, list_url, state, status, to, usd, yes
 from config.admin_finding import Since
 from config.templatetags import ui
@@ -35,6 +35,9 @@ def age(row: Dispute) -> str:
         return ""
     hours = int((clock.now() - row.opened_at).total_seconds() // 3600)
     return gettext("%(days)s d %(hours)s h") % {"days": hours // 24, "hours": hours % 24}
+
+
+_charge = column(_("payment at the provider"), lambda row: row.charge_id, name="charge")
 
 
 def entries_panel(account_id: Any, prefix: str) -> Panel:
@@ -95,7 +98,7 @@ def flag_panels(request: HttpRequest, owner: Account) -> list[Panel]:
     ]
 
 
-AccountAdmin.panel_makers.append(flag_panels)
+AccountAdmin.add_panels(flag_panels, place=30)
 
 
 def order_panels(order: TopUp) -> list[Panel]:
@@ -137,7 +140,7 @@ class DisputeAdmin(BillingDesk):
     list_display = (
         "provider_id",
         state("state", _("state")),
-        at("due_by", _("evidence due by")),
+        at("due_by", _("evidence due by"), "short"),
         column(_("age"), age, name="age"),
         to("top_up", _("order")),
         to("account", _("account")),
@@ -153,7 +156,7 @@ class DisputeAdmin(BillingDesk):
     facts = (
         (
             _("Dispute"),
-            ("provider_id", "state", "state_at", "provider_status", "reason", "top_up", "account", "charge_id"),
+            ("provider_id", "state", "state_at", "provider_status", "reason", "top_up", "account", _charge),
         ),
         (
             _("Money"),
@@ -170,7 +173,7 @@ class DisputeAdmin(BillingDesk):
             ),
         ),
         (
-            _("Times"),
+            _("Dates"),
             ("opened_at", "seen_at", "due_by", "has_evidence", "frozen_at", "ended_at", "flagged", "flag_reason"),
         ),
     )
@@ -235,7 +238,7 @@ class EarlyFraudWarningAdmin(BillingDesk):
     finds = (("text", "provider_id"), ("text", "top_up__number"), ("uuid", "account_id"), ("uuid", "pk"))
     search_help_text = _("Warning at the provider, order or account UUID")
     facts = (
-        (_("Warning"), ("provider_id", "state", "fraud_type", "actionable", "top_up", "account", "charge_id")),
+        (_("Warning"), ("provider_id", "state", "fraud_type", "actionable", "top_up", "account", _charge)),
         (
             _("Money"),
             (
@@ -244,7 +247,7 @@ class EarlyFraudWarningAdmin(BillingDesk):
                 usd("released_usd", _("released")),
             ),
         ),
-        (_("Times"), ("at", "seen_at", "ended_at", "ended_by")),
+        (_("Dates"), ("at", "seen_at", "ended_at", "ended_by")),
     )
     actions_detail = ("release",)
 
@@ -259,7 +262,13 @@ class EarlyFraudWarningAdmin(BillingDesk):
     @staff_action(
         permission="billing.release_earlyfraudwarning",
         title=_("Release the credit"),
-        sentence=_("What is frozen can be used again at once; it first pays what is owed. The customer is told."),
+        sentence=at_stake(
+            lambda row: (
+                gettext("%(amount)s of %(account)s are frozen.")
+                % {"amount": ui.usd_text(row.held), "account": row.account}
+            ),
+            _("What is frozen can be used again at once; it first pays what is owed. The customer is told."),
+        ),
         icon="lock_open",
         danger=True,
         applies=lambda row: row.state == EarlyFraudWarning.State.FROZEN,
@@ -281,6 +290,16 @@ class FlagForm(ReasonForm):
             ("clear", _("Clear the flag")),
         ],
     )
+
+    @staticmethod
+    def prefill(flag: RiskFlag, _asked: Any) -> dict[str, str]:
+        """As it is now."""
+        return {"decision": "block" if flag.blocks_top_ups else "allow"}
+
+
+def _flagged(flag: RiskFlag) -> str:
+    now = gettext("Top-ups are blocked.") if flag.blocks_top_ups else gettext("Top-ups are allowed.")
+    return gettext("It is flagged because: %(why)s.") % {"why": flag.reason} + " " + now
 
 
 class On(admin.SimpleListFilter):
@@ -305,6 +324,7 @@ class On(admin.SimpleListFilter):
 class RiskFlagAdmin(BillingDesk):
     """Accounts that a dispute or a warning has flagged."""
 
+    row_title = staticmethod(lambda flag: flag.account.name)
     related = ("account",)
     moment = "set_at"
     list_display = (
@@ -328,7 +348,9 @@ class RiskFlagAdmin(BillingDesk):
     @staff_action(
         permission="billing.decide_riskflag",
         title=_("Decide"),
-        sentence=_("While top-ups are blocked, neither people nor auto top-up can buy credit for this account."),
+        sentence=at_stake(
+            _flagged, _("While top-ups are blocked, neither people nor auto top-up can buy credit for this account.")
+        ),
         form=FlagForm,
         icon="flag",
     )

@@ -34,7 +34,9 @@ def downloads(receipt: Receipt) -> str:
     """The document in each language."""
     url = reverse("admin:billing_receipt_pdf", args=[receipt.pk])
     return format_html_join(
-        " · ", '<a href="{}?lang={}">{}</a>', ((url, code, f"PDF {name}") for code, name in settings.LANGUAGES)
+        " · ",
+        '<a class="mh-link" href="{}?lang={}">{}</a>',
+        ((url, code, f"PDF {name}") for code, name in settings.LANGUAGES),
     )
 
 
@@ -42,7 +44,9 @@ def with_four(receipt: Receipt) -> str:
     """Method, brand and last four digits."""
     if not receipt.last_four:
         return receipt.get_method_display()
-    return format_html("{} {} •••• {}", receipt.get_method_display(), receipt.brand, receipt.last_four)
+    return format_html(
+        "{} {} •••• {}", receipt.get_method_display(), receipt.brand.replace("_", " ").title(), receipt.last_four
+    )
 
 
 def receipt_panels(request: HttpRequest, owner: Account) -> list[Panel]:
@@ -61,7 +65,7 @@ def receipt_panels(request: HttpRequest, owner: Account) -> list[Panel]:
     ]
 
 
-AccountAdmin.panel_makers.append(receipt_panels)
+AccountAdmin.add_panels(receipt_panels, place=70)
 
 
 @admin.register(Receipt)
@@ -75,7 +79,7 @@ class ReceiptAdmin(BillingDesk):
         "number",
         to("account", _("account")),
         usd("amount_usd", _("credit")),
-        column(_("amount paid"), paid, name="paid_text"),
+        column(_("amount paid"), paid, number=True, name="paid_text"),
         at("issued_at", _("issued")),
         column(_("document"), downloads, name="downloads"),
     )

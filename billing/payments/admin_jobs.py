@@ -16,12 +16,13 @@ from django.utils.translation import gettext_lazy as _
 from accounts.admin import AccountAdmin
 from accounts.admin_parts import audit_panel, person
 from accounts.models import Account
+from billing.books.models import CreditProposal
 from billing.desk import BillingDesk
 from billing.payments import credit_jobs, jobs, late
 from billing.payments.models_jobs import CreditJob, LateCredit
 from config import clock
-from config.admin_base import ReasonForm, staff_action
-from config.admin_cells import Panel, at, column, state, to, usd
+from config.admin_base import ReasonForm, at_stake, staff_action
+from config.admin_cells import Panel, at, column, link, state, status, to, usd
 from config.admin_finding import Since
 from config.templatetags import ui
 
@@ -77,8 +78,59 @@ def schedule_credit(self: BillingDesk, request: HttpRequest, obj: Account, data:
     return gettext("%(amount)s is scheduled.") % {"amount": ui.usd_text(data["amount"])}
 
 
+def amount(job: CreditJob) -> str:
+    """What it is about: the credit of its order, or what was scheduled."""
+    if job.top_up is not None:
+        return ui.usd(job.top_up.amount_usd)
+    return ui.usd(Decimal(job.payload["amount"])) if "amount" in job.payload else ""
+
+
+def waiting_panels(request: HttpRequest, owner: Account) -> list[Panel]:
+    """Credit that is still to come: proposed, scheduled, failing, or to be decided. On the customer's page."""
+    if not request.user.has_perm("billing.view_creditjob"):
+        return []
+    proposed = CreditProposal.objects.filter(account=owner, state=CreditProposal.State.PROPOSED).order_by("-pk")[:5]
+    jobs_open = CreditJob.objects.filter(account=owner, finished_at=None).select_related("top_up").order_by("-pk")[:5]
+    undecided = LateCredit.objects.filter(account=owner, state=LateCredit.State.PROPOSED).order_by("-pk")[:5]
+    rows: list[tuple[Any, ...]] = [
+        (link(one, one.get_kind_display()), status(one, "state"), ui.usd(one.amount), ui.when(one.created_at))
+        for one in proposed
+    ]
+    rows += [
+        (link(one, one.get_kind_display()), status(one, "state"), amount(one), ui.when(one.due_at)) for one in jobs_open
+    ]
+    rows += [
+        (
+            link(one, gettext("Compensate late credit")),
+            status(one, "state"),
+            ui.usd(one.amount_usd),
+            ui.when(one.created_at),
+        )
+        for one in undecided
+    ]
+    headings = (_("kind"), _("state"), _("amount"), _("proposed or due"))
+    return [Panel(_("Credit still to come"), headings, rows, numbers=frozenset({2}))] if rows else []
+
+
+AccountAdmin.add_panels(waiting_panels, place=45)
 AccountAdmin.schedule_credit = schedule_credit
 AccountAdmin.actions_detail = (*AccountAdmin.actions_detail, "schedule_credit")
+
+
+def _job(job: CreditJob) -> str:
+    about = gettext("It is for %(account)s, due %(due)s.") % {
+        "account": job.account,
+        "due": f"{job.due_at:%Y-%m-%d %H:%M} UTC",
+    }
+    return f"{about} {job.last_error}." if job.last_error else about
+
+
+def _late(row: LateCredit) -> str:
+    return gettext("%(amount)s for %(account)s, whose order was credited %(minutes)s minutes late.") % {
+        "amount": ui.usd_text(row.amount_usd),
+        "account": row.account,
+        "minutes": ui.count(row.delay_seconds // 60),
+    }
 
 
 @admin.register(CreditJob)
@@ -91,17 +143,35 @@ class CreditJobAdmin(BillingDesk):
         state("kind", _("kind")),
         state("state", _("state")),
         to("account", _("account")),
+        column(_("amount"), amount, number=True, name="amount"),
         to("top_up", _("order")),
         at("due_at", _("due")),
         column(_("failed tries"), lambda one: ui.count(one.attempts), number=True, name="tries"),
-        column(_("last error"), lambda one: one.last_error[:60], name="error"),
-        at("created_at", _("created")),
+        column(_("last error"), lambda one: one.last_error[:40], name="error"),
     )
     list_filter = (Since, "state", "kind")
     ordering = ("-pk",)
     account_order = ("-pk",)
     finds = (("uuid", "pk"), ("uuid", "account_id"), ("text", "key"))
     search_help_text = _("Job's or account's UUID, or the whole key")
+    facts = (
+        (
+            _("Credit job"),
+            (
+                "id",
+                "kind",
+                "account",
+                "top_up",
+                column(_("amount"), amount),
+                "payload",
+                "grant",
+                "key",
+                "created_by",
+                "created_at",
+            ),
+        ),
+        (_("State"), ("state", "state_at", "due_at", "attempts", "last_error", "outcome", "finished_at")),
+    )
     actions_detail = ("retry", "cancel")
 
     def panels(self, request: HttpRequest, obj: CreditJob) -> list[Panel]:
@@ -112,7 +182,7 @@ class CreditJobAdmin(BillingDesk):
         permission="billing.decide_creditjob",
         title=_("Retry"),
         button=_("Try again now"),
-        sentence=_("The job is due at once. What was done before is not done again."),
+        sentence=at_stake(_job, _("The job is due at once. What was done before is not done again.")),
         icon="replay",
         applies=lambda job: job.state in (CreditJob.State.RETRYING, CreditJob.State.FAILED),
     )
@@ -125,7 +195,7 @@ class CreditJobAdmin(BillingDesk):
         permission="billing.decide_creditjob",
         title=_("Cancel"),
         button=_("Cancel the job"),
-        sentence=_("The job is not done any more. It stays on record with your reason."),
+        sentence=at_stake(_job, _("The job is not done any more. It stays on record with your reason.")),
         icon="close",
         danger=True,
         applies=lambda job: CreditJob.State.CANCELLED in CreditJob.NEXT[job.state],
@@ -146,10 +216,10 @@ class LateCreditAdmin(BillingDesk):
         state("state", _("state")),
         to("top_up", _("order")),
         to("account", _("account")),
-        state("cause", _("cause")),
+        column(_("cause"), lambda one: one.get_cause_display(), name="cause"),
         column(_("minutes"), lambda one: ui.count(one.delay_seconds // 60), number=True, name="minutes"),
         usd("amount_usd", _("compensation")),
-        at("credited_at", _("credited")),
+        at("credited_at", _("credited"), "short"),
     )
     list_filter = (Since, "state", "cause")
     ordering = ("-pk",)
@@ -166,7 +236,9 @@ class LateCreditAdmin(BillingDesk):
         permission="billing.decide_latecredit",
         title=_("Compensate"),
         button=_("Give the compensation"),
-        sentence=_("The compensation is credited at once, and the customer is told by mail what happened."),
+        sentence=at_stake(
+            _late, _("The compensation is credited at once, and the customer is told by mail what happened.")
+        ),
         icon="redeem",
         applies=lambda row: row.state == LateCredit.State.PROPOSED,
     )
@@ -179,7 +251,7 @@ class LateCreditAdmin(BillingDesk):
         permission="billing.decide_latecredit",
         title=_("Dismiss"),
         button=_("Give nothing"),
-        sentence=_("Nothing is given. The row stays on record with your reason."),
+        sentence=at_stake(_late, _("Nothing is given. The row stays on record with your reason.")),
         icon="close",
         danger=True,
         applies=lambda row: row.state == LateCredit.State.PROPOSED,

@@ -13,12 +13,12 @@ from unfold.widgets import UnfoldAdminDateWidget
 
 from accounts.admin_parts import audit_panel, person
 from billing.desk import BillingDesk
-from billing.money import from_minor_units
+from billing.money import minor_text
 from billing.payments import reconcile, tasks
 from billing.payments.models_reconciling import Difference, Reconciliation
 from billing.waking import wake
 from config import clock
-from config.admin_base import ReasonForm, staff_action
+from config.admin_base import ReasonForm, at_stake, staff_action
 from config.admin_cells import Panel, at, column, link, list_url, state, status, to
 from config.admin_finding import Since
 from config.templatetags import ui
@@ -26,18 +26,23 @@ from config.templatetags import ui
 
 def money(minor: int | None, currency: str) -> str:
     """An amount of the provider's, in its currency."""
-    if minor is None:
-        return ""
-    try:
-        return f"{from_minor_units(minor, currency):,.2f} {currency}"
-    except KeyError:  # a currency that we do not sell in: as it was told
-        return f"{minor} {currency}"
+    return "" if minor is None else minor_text(minor, currency)
+
+
+_SUBJECTS = {
+    "payments": _("payments"),
+    "refunds": _("refunds"),
+    "disputes": _("disputes"),
+    "provider's fees": _("provider's fees"),
+}
 
 
 def open_differences(row: Reconciliation) -> str:
     """How many differences of this day wait for somebody."""
+    if row.finished_at is None:
+        return ""
     count = row.differences.filter(state=Difference.State.OPEN).count()
-    return ui.status_badge("attention", str(count), tone="danger") if count else gettext("none")
+    return ui.status_badge("attention", str(count), tone="red") if count else gettext("none")
 
 
 class DayForm(ReasonForm):
@@ -55,7 +60,12 @@ class ReconciliationAdmin(BillingDesk):
         column(_("day (UTC)"), str, name="day"),
         state("state", _("state")),
         column(_("open differences"), open_differences, name="open"),
-        column(_("payments"), lambda row: ui.count(row.compared.get("payments", 0)), number=True, name="payments"),
+        column(
+            _("payments"),
+            lambda row: ui.count(row.compared.get("payments", 0)) if row.finished_at else "",
+            number=True,
+            name="payments",
+        ),
         at("finished_at", _("compared")),
         column(_("last error"), lambda row: row.last_error[:60], name="error"),
     )
@@ -68,19 +78,30 @@ class ReconciliationAdmin(BillingDesk):
     def panels(self, request: HttpRequest, obj: Reconciliation) -> list[Panel]:
         """What was compared, by currency; and what differs."""
         sums = [
-            (currency, name, ui.count(obj.compared[name]) if name in obj.compared else "", money(amount, currency))
+            (currency, _SUBJECTS.get(name, name), money(amount, currency))
             for currency, found in obj.totals.items()
             for name, amount in sorted(found.items())
         ]
         rows = obj.differences.order_by("state", "found_at")[:20]
         return [
-            Panel(_("Compared"), (_("currency"), _("kind"), _("objects"), _("sum")), sums, numbers=frozenset({2, 3})),
+            Panel(
+                _("Compared"),
+                (_("currency"), _("kind"), _("sum")),
+                sums,
+                numbers=frozenset({2}),
+                note=" · ".join(
+                    f"{_SUBJECTS.get(name, name)}: {ui.count(n)}" for name, n in sorted(obj.compared.items())
+                ),
+                empty=_("Nothing yet.") if obj.finished_at is None else _("Nothing moved on that day."),
+            ),
             Panel(
                 _("Differences"),
                 (_("kind"), _("state"), _("what differs"), _("found")),
                 [(link(one), status(one, "state"), one.detail, ui.when(one.found_at)) for one in rows],
                 more=list_url(Difference, day__day__exact=obj.day),
-                empty=_("None: the provider and the books say the same."),
+                empty=_("Not compared yet.")
+                if obj.finished_at is None
+                else _("None: the provider and the books say the same."),
             ),
             *audit_panel(request, obj),
         ]
@@ -178,9 +199,12 @@ class DifferenceAdmin(BillingDesk):
     @staff_action(
         permission="billing.decide_difference",
         title=_("Accept"),
-        sentence=_(
-            "The difference stays as it is and is not opened again. Nothing in the books changes. To heal one, use the "
-            "order, refund or dispute that it names: the next comparison then finds it gone."
+        sentence=at_stake(
+            lambda row: f"{row.detail}.",
+            _(
+                "The difference stays as it is and is not opened again. Nothing in the books changes. To heal one, use "
+                "the order, refund or dispute that it names: the next comparison then finds it gone."
+            ),
         ),
         icon="done",
         danger=True,

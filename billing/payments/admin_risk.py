@@ -12,14 +12,15 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.admin_parts import audit_panel, person
 from billing.desk import BillingDesk
+from billing.money import minor_text
 from billing.payments import holds, risk, risk_rules, tasks
-from billing.payments.admin import attempts_panel, order_state, to_pay
+from billing.payments.admin import attempts_panel, check_state, order_state, to_pay
 from billing.payments.models import TopUp
 from billing.payments.models_fx import FxFeed
 from billing.payments.models_risk import RiskAssessment, RiskRule
 from config import clock
-from config.admin_base import ReasonForm, staff_action
-from config.admin_cells import Panel, at, column, link, state, to
+from config.admin_base import ReasonForm, at_stake, staff_action
+from config.admin_cells import Panel, at, column, link, to
 from config.admin_finding import Since
 from config.templatetags import ui
 
@@ -59,8 +60,16 @@ def findings_panel(check: RiskAssessment | None) -> Panel:
         )
         for one in (check.findings if check else [])
     ]
-    headings = (_("asked"), _("rule"), _("seen"), _("threshold"), _("verdict"))
+    headings = (_("stage"), _("rule"), _("seen"), _("threshold"), _("verdict"))
     return Panel(_("Risk rules"), headings, rows, empty=_("No rule had anything to look at."))
+
+
+def _held(check: RiskAssessment) -> str:
+    return gettext("%(account)s paid %(amount)s. It is held by: %(rules)s.") % {
+        "account": check.account,
+        "amount": minor_text(check.top_up.amount_minor, check.top_up.currency),
+        "rules": reasons(check) or "–",
+    }
 
 
 def _on_hold(check: RiskAssessment) -> bool:
@@ -75,12 +84,12 @@ class RiskAssessmentAdmin(BillingDesk):
     related = ("top_up", "account", "decided_by")
     list_display = (
         at("created_at", _("made")),
-        state("state", _("state")),
+        column(_("state"), check_state, name="state"),
         to("top_up", _("order")),
         to("account", _("account")),
         column(_("to pay"), lambda check: to_pay(check.top_up), number=True, name="pay"),
         column(_("reason"), reasons, name="reason"),
-        at("held_until", _("held until")),
+        column(_("held until"), lambda check: ui.when(check.held_until) if check.on_hold else "", name="held_until"),
     )
     list_filter = (Since, "state")
     ordering = ("-created_at", "-pk")
@@ -88,7 +97,7 @@ class RiskAssessmentAdmin(BillingDesk):
     search_help_text = _("Order, or account UUID")
     facts = (
         (_("Order"), ("top_up", "account", column(_("to pay"), lambda check: to_pay(check.top_up)))),
-        (_("State"), ("state", "state_at", column(_("reason"), reasons), "held_until")),
+        (_("State"), (column(_("state"), check_state), "state_at", column(_("reason"), reasons), "held_until")),
         (_("Decision"), ("decided_by", "decided_at", "decision")),
     )
     actions_detail = ("release", "refuse")
@@ -124,7 +133,9 @@ class RiskAssessmentAdmin(BillingDesk):
         permission="billing.decide_riskassessment",
         title=_("Release"),
         button=_("Release and credit"),
-        sentence=_("The payment has arrived. The order is credited at once, and the customer is told."),
+        sentence=at_stake(
+            _held, _("The payment has arrived. The order is credited at once, and the customer is told.")
+        ),
         icon="check_circle",
         applies=_on_hold,
     )
@@ -138,9 +149,12 @@ class RiskAssessmentAdmin(BillingDesk):
         permission="billing.decide_riskassessment",
         title=_("Refuse"),
         button=_("Refuse and pay back"),
-        sentence=_(
-            "Nothing is credited. The payment is marked to be paid back the way it was paid, and the customer is told "
-            "that it was not accepted. This cannot be undone."
+        sentence=at_stake(
+            _held,
+            _(
+                "Nothing is credited. The payment is marked to be paid back the way it was paid, and the customer is "
+                "told that it was not accepted. This cannot be undone."
+            ),
         ),
         icon="block",
         danger=True,
@@ -174,7 +188,10 @@ class RuleForm(ReasonForm):
 
     def __init__(self, *arguments: Any, obj: RiskRule, **options: Any) -> None:
         names = ("enabled", "hold_at", "refuse_at", "window_minutes", "least")
-        super().__init__(*arguments, obj=obj, initial={name: getattr(obj, name) for name in names}, **options)
+        known = {name: getattr(obj, name) for name in names}
+        for name in ("hold_at", "refuse_at"):
+            known[name] = None if known[name] is None else f"{known[name].normalize():f}"
+        super().__init__(*arguments, obj=obj, initial=known, **options)
 
 
 _MEANING: Final = {
@@ -219,7 +236,7 @@ class RiskRuleAdmin(BillingDesk):
             ),
         ),
     )
-    actions_detail = ("change",)
+    actions_detail = ("change_thresholds",)
 
     def panels(self, request: HttpRequest, obj: RiskRule) -> list[Panel]:
         """Who changed it."""
@@ -229,11 +246,14 @@ class RiskRuleAdmin(BillingDesk):
         permission="billing.change_riskrule",
         title=_("Change thresholds"),
         button=_("Change the rule"),
-        sentence=_("Holds for orders and payments from now on. What was judged before stays as it is."),
+        sentence=at_stake(
+            lambda rule: str(_MEANING.get(rule.name, "")),
+            _("Holds for orders and payments from now on. What was judged before stays as it is."),
+        ),
         form=RuleForm,
         icon="edit",
     )
-    def change(self, request: HttpRequest, obj: RiskRule, data: dict[str, Any]) -> str:
+    def change_thresholds(self, request: HttpRequest, obj: RiskRule, data: dict[str, Any]) -> str:
         """Other thresholds."""
         changed = risk.change_rule(
             obj.pk,
@@ -255,9 +275,15 @@ class FxFeedAdmin(BillingDesk):
 
     list_display = (
         column(_("rate"), str, name="rate"),
-        at("asked_at", _("asked")),
+        at("asked_at", _("last check")),
         at("accepted_at", _("last rate accepted")),
         column(_("failures in a row"), lambda feed: ui.count(feed.failures), number=True, name="failures"),
         column(_("last error"), lambda feed: feed.last_error, name="error"),
     )
     ordering = ("pk",)
+    facts = (
+        (
+            _("Exchange rate feed"),
+            (at("asked_at", _("last check"), "full"), "accepted_at", "failures", "failed_at", "last_error"),
+        ),
+    )

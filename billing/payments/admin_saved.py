@@ -99,7 +99,7 @@ def account_panels(request: HttpRequest, owner: Account) -> list[Panel]:
     return found
 
 
-AccountAdmin.panel_makers.append(account_panels)
+AccountAdmin.add_panels(account_panels, place=60)
 
 
 class Standing(admin.SimpleListFilter):

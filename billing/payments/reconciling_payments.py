@@ -9,6 +9,7 @@ from typing import Final
 from django.db.models import Exists, OuterRef
 
 from billing.books.models import JournalEntry
+from billing.money import minor_text
 from billing.payments.models import PaymentAttempt, TopUp
 from billing.payments.models_disputes import Dispute
 from billing.payments.processor_books import ChargeTaken, ProviderBooks
@@ -48,8 +49,8 @@ def payments(day: Day, *, provider: ProviderBooks) -> Iterator[Finding]:
 
 
 def _compare(charge: ChargeTaken, order: TopUp, time: int, credited: dict[str, bool]) -> Iterator[Finding]:
-    asked = f"{order.amount_minor} {order.currency}"
-    taken = f"{charge.amount_minor} {charge.currency}"
+    asked = minor_text(order.amount_minor, order.currency)
+    taken = minor_text(charge.amount_minor, charge.currency)
     if time > 1:
         yield _finding(Kind.CHARGED_TWICE, charge, f"payment number {time} of {order.number}", order)
     elif (charge.amount_minor, charge.currency) != (order.amount_minor, order.currency):
@@ -163,7 +164,7 @@ def disputes(day: Day, *, provider: ProviderBooks) -> Iterator[Finding]:
             if row is None:
                 detail = f"a dispute of {one.payment_intent_id}"
             elif (row.amount_minor, row.currency) != (one.amount_minor, one.currency):
-                detail = f"we know {row.amount_minor} {row.currency}"
+                detail = f"we know {minor_text(row.amount_minor, row.currency)}"
             elif row.provider_status != one.status:
                 detail = f"it is {one.status} there, we know {row.provider_status}"
             else:

@@ -21,6 +21,7 @@ from accounts.models import User
 from billing.books import credits
 from billing.books.models import JournalEntry, System
 from billing.errors import InvalidRequest, NotFound
+from billing.money import minor_text
 from billing.payments import auto_state, benefits, failures, late, risk, topups
 from billing.payments.models import PaymentAttempt, TopUp
 from billing.payments.processor import (
@@ -150,15 +151,15 @@ FOLLOWS: Final = {
 
 def _mismatch(order: TopUp, state: PaymentState) -> str:
     """What differs from the order, in English for staff; empty when all is as ordered."""
-    asked = f"{order.amount_minor} {order.currency}"
+    asked = minor_text(order.amount_minor, order.currency)
     if state.order != order.number:
         return f"the checkout names the order {state.order or '(none)'}"
     if state.session_id != (order.checkout_session_id or ""):
         return f"another checkout ({state.session_id}) names this order"
     if state.amount_minor != order.amount_minor or state.currency != order.currency:
-        return f"the checkout is for {state.amount_minor} {state.currency}, the order for {asked}"
+        return f"the checkout is for {minor_text(state.amount_minor, state.currency)}, the order for {asked}"
     if state.progress == Progress.PAID and state.received_minor not in (None, order.amount_minor):
-        return f"{state.received_minor} {state.currency} were received, the order is for {asked}"
+        return f"{minor_text(state.received_minor, state.currency)} were received, the order is for {asked}"
     if state.livemode != settings.STRIPE_LIVEMODE:
         return f"the checkout has livemode={state.livemode}"
     return ""

@@ -229,10 +229,11 @@ def when(value: datetime | date | None, style: str = "short") -> str:
 # --- States -------------------------------------------------------------------------------------------------------
 _TONES = {
     "green": "succeeded paid active credited captured posted verified charged completed resolved enabled settled ok "
-    "done published passed released",
+    "done published passed released redeemed sent issued",
     "azure": "processing pending running open authorized submitted requested queued new reserved approved balance "
     "proposed",
-    "yellow": "past_due expiring duplicate waiting held attention overdue requires_action unverified quarantined",
+    "yellow": "past_due expiring duplicate waiting held attention overdue requires_action unverified quarantined "
+    "parked frozen retrying",
     "red": "failed declined disabled denied rejected suspended disputed revoked error lost refund_wanted",
     "primary": "subscription flows payg",
 }

@@ -9,6 +9,7 @@ from billing import errors
 from billing.money import (
     Money,
     from_minor_units,
+    minor_text,
     parse_decimal,
     round_charge,
     round_flows,
@@ -35,6 +36,13 @@ def test_a_charge_is_rounded_half_up_at_ten_places(raw: str, kept: str) -> None:
 
 def test_flows_are_rounded_half_up_at_six_places() -> None:
     assert text(round_flows(D("2.4260005"))) == "2.426001"
+
+
+def test_what_a_provider_said_is_told_in_whole_units_of_its_currency():
+    told = [minor_text(3400, "USD"), minor_text(-25, "CNY"), minor_text(1_234_567, "USD"), minor_text(500, "JPY")]
+
+    assert told == ["34.00 USD", "−0.25 CNY", "12,345.67 USD", "500 JPY"]
+    assert minor_text(3400, "XYZ") == "3400 XYZ (smallest units)", "how many places it has is not known"
 
 
 def test_minor_units_refuse_to_lose_a_fraction() -> None:

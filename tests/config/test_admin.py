@@ -178,7 +178,7 @@ def test_the_dashboard_adds_up_what_happened(rows):
 
     assert board.holds["number"] == "1"
     assert Authorization.objects.filter(status="open").count() == 1
-    assert {stat.label for stat in board.stats} >= {"Money in, today", "Orders waiting", "Webhooks waiting"}
+    assert {stat.label for stat in board.stats} >= {"Money in, today", "Orders waiting", "Events waiting"}
     assert b"holds" in client.get("/admin/").content.lower()
 
 

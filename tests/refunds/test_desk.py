@@ -76,4 +76,4 @@ def test_a_flag_is_taken_away_and_stays_in_the_audit() -> None:
     act(desk("finance"), action_of(refund, "looked"), reason="a test")
     refund.refresh_from_db()
     assert not refund.flagged
-    assert "we asked for 1900" in AuditRecord.objects.get(action="refund_looked").reason
+    assert "we asked for 19.00 USD" in AuditRecord.objects.get(action="refund_looked").reason

@@ -352,7 +352,9 @@ def test_the_devices_cookie_is_signed_hashed_at_rest_and_kept(shop: Shop, client
 
 def test_operations_change_a_rule_with_a_reason_and_finance_may_not(shop: Shop) -> None:
     rule = RiskRule.objects.get(pk="new_card")
-    path = staff.action_of(rule, "change")
+    path = staff.action_of(rule, "change-thresholds")
+    page = staff.desk("support").get(staff.page_of(rule))
+    assert (page.status_code, "Change thresholds" in page.content.decode()) == (200, False)
     fields = {"enabled": "on", "hold_at": "250", "refuse_at": "", "window_minutes": "120", "least": "0"}
     assert staff.desk("finance").get(path).status_code == 403
     staff.act(staff.desk("operations"), path, **fields, reason="large payments with new cards")
