@@ -301,12 +301,12 @@ def staff_action(
 
 def at_stake(what: Callable[[Any], str], then: Any) -> Callable[[Any], str]:
     """A sentence for `staff_action` that first says what this row is about: whose it is and how much."""
+    return lambda obj: sentences(what(obj), then)
 
-    def sentence(obj: Any) -> str:
-        said = what(obj)
-        return f"{said}{then}" if said.endswith("。") else f"{said} {then}"  # Chinese sentences stand without a space
 
-    return sentence
+def sentences(first: Any, second: Any) -> str:
+    """One after the other; Chinese ones stand without a space."""
+    return f"{first}{second}" if str(first).endswith("。") else f"{first} {second}"
 
 
 def _prefilled(form: type[ReasonForm], request: HttpRequest, obj: Any) -> dict[str, Any]:

@@ -257,4 +257,5 @@ class Panel:
 
 def links(*pairs: tuple[Any, str]) -> SafeString:
     """Several ways on, side by side."""
-    return format_html_join(" · ", '<a class="mh-link" href="{}">{}</a>', ((url, text) for text, url in pairs))
+    ways = format_html_join(" · ", '<a class="mh-link" href="{}">{}</a>', ((url, text) for text, url in pairs))
+    return format_html("<span>{}</span>", ways)  # one cell's one thing, also where a cell is label and value

@@ -33,6 +33,7 @@ def to_pay(order: TopUp) -> str:
     return ui.cny(order.pay_amount) if order.currency == "CNY" else ui.usd(order.pay_amount)
 
 
+WITHOUT_DECISION = _("Without a decision, the order is credited when the hold ends.")
 _DECIDE = (RiskAssessment.State.HELD, RiskAssessment.State.REFUND_WANTED, RiskAssessment.State.REFUNDED)
 
 
@@ -285,7 +286,8 @@ def risk_panel(order: TopUp) -> list[Panel]:
         return []
     way = link(check, gettext("Release or refuse") if check.on_hold else gettext("What the rules saw"))
     row = (check_state(check), ui.when(check.state_at), ui.when(check.held_until), check.decision, way)
-    return [Panel(_("Risk check"), (_("state"), _("since"), _("held until"), _("reason of the decision"), ""), [row])]
+    headings = (_("state"), _("since"), _("held until"), _("reason of the decision"), "")
+    return [Panel(_("Risk check"), headings, [row], note=WITHOUT_DECISION if check.on_hold else "")]
 
 
 def attempts_panel(order: TopUp) -> Panel:

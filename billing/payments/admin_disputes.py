@@ -23,7 +23,7 @@ from billing.payments.models import PaymentEvent, TopUp
 from billing.payments.models_disputes import Dispute, EarlyFraudWarning, RiskFlag
 from billing.payments.stripe_processor import get_processor
 from config import clock
-from config.admin_base import ReasonForm, at_stake, staff_action
+from config.admin_base import ReasonForm, at_stake, sentences, staff_action
 from config.admin_cells import Panel, at, column, link, list_url, state, status, to, usd, yes
 from config.admin_finding import Since
 from config.templatetags import ui
@@ -299,7 +299,7 @@ class FlagForm(ReasonForm):
 
 def _flagged(flag: RiskFlag) -> str:
     now = gettext("Top-ups are blocked.") if flag.blocks_top_ups else gettext("Top-ups are allowed.")
-    return gettext("It is flagged because: %(why)s.") % {"why": flag.reason} + " " + now
+    return sentences(gettext("It is flagged because: %(why)s.") % {"why": flag.reason}, now)
 
 
 class On(admin.SimpleListFilter):

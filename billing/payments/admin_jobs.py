@@ -21,7 +21,7 @@ from billing.desk import BillingDesk
 from billing.payments import credit_jobs, jobs, late
 from billing.payments.models_jobs import CreditJob, LateCredit
 from config import clock
-from config.admin_base import ReasonForm, at_stake, staff_action
+from config.admin_base import ReasonForm, at_stake, sentences, staff_action
 from config.admin_cells import Panel, at, column, link, state, status, to, usd
 from config.admin_finding import Since
 from config.templatetags import ui
@@ -122,7 +122,7 @@ def _job(job: CreditJob) -> str:
         "account": job.account,
         "due": f"{job.due_at:%Y-%m-%d %H:%M} UTC",
     }
-    return f"{about} {job.last_error}." if job.last_error else about
+    return sentences(about, f"{job.last_error}.") if job.last_error else about
 
 
 def _late(row: LateCredit) -> str:

@@ -14,12 +14,12 @@ from accounts.admin_parts import audit_panel, person
 from billing.desk import BillingDesk
 from billing.money import minor_text
 from billing.payments import holds, risk, risk_rules, tasks
-from billing.payments.admin import attempts_panel, check_state, order_state, to_pay
+from billing.payments.admin import WITHOUT_DECISION, attempts_panel, check_state, order_state, to_pay
 from billing.payments.models import TopUp
 from billing.payments.models_fx import FxFeed
 from billing.payments.models_risk import RiskAssessment, RiskRule
 from config import clock
-from config.admin_base import ReasonForm, at_stake, staff_action
+from config.admin_base import ReasonForm, at_stake, sentences, staff_action
 from config.admin_cells import Panel, at, column, link, to
 from config.admin_finding import Since
 from config.templatetags import ui
@@ -61,15 +61,17 @@ def findings_panel(check: RiskAssessment | None) -> Panel:
         for one in (check.findings if check else [])
     ]
     headings = (_("stage"), _("rule"), _("seen"), _("threshold"), _("verdict"))
-    return Panel(_("Risk rules"), headings, rows, empty=_("No rule had anything to look at."))
+    note = WITHOUT_DECISION if check and check.on_hold else ""
+    return Panel(_("Risk rules"), headings, rows, empty=_("No rule had anything to look at."), note=note)
 
 
 def _held(check: RiskAssessment) -> str:
-    return gettext("%(account)s paid %(amount)s. It is held by: %(rules)s.") % {
+    about = gettext("%(account)s paid %(amount)s. It is held by: %(rules)s.") % {
         "account": check.account,
         "amount": minor_text(check.top_up.amount_minor, check.top_up.currency),
         "rules": reasons(check) or "–",
     }
+    return sentences(about, WITHOUT_DECISION)
 
 
 def _on_hold(check: RiskAssessment) -> bool:

@@ -26,6 +26,17 @@ def test_the_list_and_the_page_say_what_goes_where() -> None:
     assert "/approve/" not in page
 
 
+def test_money_that_goes_back_is_found_from_its_customer_its_order_and_the_dashboard() -> None:
+    refund = ask(credited("20"))
+    client = desk("support")
+    for page in (page_of(refund.account), page_of(refund.top_up)):
+        assert refund.number in client.get(page).content.decode()
+
+    [stat] = [one for one in client.get("/admin/").context["board"].stats if one.label == "Refunds waiting"]
+    assert (stat.value, stat.alarm) == ("1", True)
+    assert refund.number in client.get(stat.url).content.decode()
+
+
 @pytest.mark.parametrize("waiting", ["decision", "provider", "look"])
 def test_the_desk_is_opened_with_a_question(waiting: str) -> None:
     refund = ask(credited("20"))

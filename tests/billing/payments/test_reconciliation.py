@@ -87,6 +87,7 @@ def test_another_amount_than_the_order_s_is_a_difference(shop: Shop) -> None:
     charge.save()
     compare()
     assert kinds() == ["charge_amount"]
+    assert "19.99 USD were taken" in Difference.objects.get().detail
 
 
 def test_an_order_paid_twice_is_a_difference(shop: Shop) -> None:

@@ -180,6 +180,11 @@ def test_a_held_payment_is_paid_not_credited_and_the_customer_is_told_once(shop:
 def test_staff_release_a_hold_with_a_reason_and_it_is_credited_once(shop: Shop, desk_of_finance: Client) -> None:
     order = held(shop)
     path = staff.action_of(order.risk, "release")
+    [stat] = [one for one in desk_of_finance.get("/admin/").context["board"].stats if one.label == "Payments on hold"]
+    assert order.number in desk_of_finance.get(stat.url).content.decode()
+    form = desk_of_finance.get(path).content.decode()
+    assert "paid 20.00 USD" in form
+    assert "Without a decision, the order is credited when the hold ends." in form
     for _ in range(2):
         desk_of_finance.post(path, {"token": "b" * 32, "reason": "known customer"})
     shop.tell()
