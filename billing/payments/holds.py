@@ -46,7 +46,7 @@ def waiting_for_refund(*, order_id: UUID | None = None, limit: int = 100) -> lis
 
 def release(order_id: UUID, *, actor: User, reason: str, now: datetime) -> TopUp:
     """Staff let a held payment through: it is credited at once."""
-    return _release(order_id, actor=actor, reason=_said(reason), now=now)
+    return _release(order_id, actor=actor, reason=said(reason), now=now)
 
 
 def release_in_time(order_id: UUID, *, now: datetime) -> TopUp:
@@ -67,18 +67,18 @@ def due(*, now: datetime, limit: int = 100) -> list[UUID]:
 
 def refuse(order_id: UUID, *, actor: User, reason: str, now: datetime) -> TopUp:
     """Staff do not accept a held payment: nothing is credited, and the money goes back to the payer."""
-    said = _said(reason)
+    why = said(reason)
     with transaction.atomic():
         order = topups.locked(order_id)
         row = _held(order_id)
         row.move_to(State.REFUND_WANTED, now=now)
-        _decided(row, actor, said, now=now)
+        _decided(row, actor, why, now=now)
         audit.record(
             actor=actor,
             action="top_up_refuse",
             subject=order,
             now=now,
-            reason=said,
+            reason=why,
             before={"risk": State.HELD.value},
             after={"risk": State.REFUND_WANTED.value},
         )
@@ -149,7 +149,8 @@ def _decided(row: RiskAssessment, actor: User, reason: str, *, now: datetime) ->
     row.save()
 
 
-def _said(reason: str) -> str:
+def said(reason: str) -> str:
+    """The reason that a decision needs, tidied; `InvalidRequest` without one (I12)."""
     if not reason.strip():
         raise InvalidRequest(_("Say why: the reason is kept in the audit."), field="reason")
     return reason.strip()

@@ -17,8 +17,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
 from accounts.models import User
-from billing.errors import InvalidRequest, InvalidTransition
-from billing.payments import auto_state, settling, topups
+from billing.errors import InvalidTransition
+from billing.payments import auto_state, holds, settling, topups
 from billing.payments.models import TopUp
 from billing.payments.models_disputes import Dispute
 from billing.payments.models_risk import RiskAssessment
@@ -43,7 +43,7 @@ def finish(order_id: UUID, *, actor: User, reason: str, processor: PaymentProces
     one that the bank took back for good ends it as disputed. What differs, is disputed or goes back is
     `InvalidTransition`.
     """
-    said = _said(reason)
+    why = holds.said(reason)
     state = settling.ask(TopUp.objects.get(pk=order_id), processor=processor)
     if state is None:
         raise InvalidTransition(_("The provider knows no payment of this order."))
@@ -66,13 +66,13 @@ def finish(order_id: UUID, *, actor: User, reason: str, processor: PaymentProces
             order = settling.record_outcome(order_id, state, now=now)
             if order.in_review:
                 raise InvalidTransition(_("It is still so: %(why)s."), why=order.review_reason)
-        _record("top_up_review_finish", order, before, actor=actor, reason=said, now=now)
+        _record("top_up_review_finish", order, before, actor=actor, reason=why, now=now)
     return order
 
 
 def pay_back(order_id: UUID, *, actor: User, reason: str, now: datetime) -> TopUp:
     """Staff send the whole payment back the way it was paid, without a fee; nothing was given for it."""
-    said = _said(reason)
+    why = holds.said(reason)
     with transaction.atomic():
         order = topups.locked(order_id)
         _must_be_in_review(order)
@@ -80,11 +80,11 @@ def pay_back(order_id: UUID, *, actor: User, reason: str, now: datetime) -> TopU
             raise InvalidTransition(_("Nothing has been paid for this order."))
         before = str(order.status)
         for payer in _payers:
-            payer(order_id, actor=actor, reason=said, now=now)
+            payer(order_id, actor=actor, reason=why, now=now)
         order.refresh_from_db()
         if order.automatic:
             auto_state.not_accepted(order, now=now)
-        _record("top_up_review_pay_back", order, before, actor=actor, reason=said, now=now)
+        _record("top_up_review_pay_back", order, before, actor=actor, reason=why, now=now)
     return order
 
 
@@ -110,12 +110,6 @@ def _check_clear(order: TopUp, state: PaymentState) -> None:
 def _must_be_in_review(order: TopUp) -> None:
     if not order.in_review:
         raise InvalidTransition(_("This order is not in review."), current=str(order.status))
-
-
-def _said(reason: str) -> str:
-    if not reason.strip():
-        raise InvalidRequest(_("Say why: the reason is kept in the audit."), field="reason")
-    return reason.strip()
 
 
 def _record(action: str, order: TopUp, before: str, *, actor: User, reason: str, now: datetime) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.test import Client
 
-from billing.payments import webhooks
+from billing.payments import intake, webhooks
 from billing.payments.models import PaymentEvent
 from billing.payments.stripe_processor import get_processor
 from config import clock
+from sandbox.models import RequestLog
 from tests import factories
 from tests.billing.payments.conftest import Shop, work
+from tests.concurrency.helpers import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 COMPLETED = "checkout.session.completed"
@@ -119,3 +122,22 @@ def test_an_event_that_tells_us_nothing_is_kept_at_once_and_wakes_nobody(shop: S
     assert (event.state, event.flagged, event.reason) == ("ignored", False, "")
     assert work() == 0
     assert webhooks.claim_due(now=clock.now() + timedelta(days=1)) == []
+
+
+def test_an_event_that_cannot_be_kept_is_alone_with_its_error(transactional_db: None) -> None:
+    fine = _received()
+    poisoned = replace(fine, event_id="evt_2", body={"data": "\x00"})
+    other = replace(fine, event_id="evt_3")
+    answers = intake.keep([fine, poisoned, other])
+    assert [type(answer) for answer in answers] == [type(None), DataError, type(None)]
+    assert intake.refused(answers[1])[0] == 503
+    assert sorted(PaymentEvent.objects.values_list("event_id", flat=True)) == ["evt_1", "evt_3"]
+
+
+def test_two_that_come_at_once_ask_the_provider_once(shop: Shop) -> None:
+    order = shop.order()
+    shop.sandbox.pay(order.checkout_session_id)
+    asked = RequestLog.objects.filter(method="GET", path__contains="/checkout/sessions/")
+    before = asked.count()
+    settled = at_once(4, lambda _: shop.settle(order).status)
+    assert (settled, asked.count() - before, len(shop.credits())) == (["credited"] * 4, 1, 1)
