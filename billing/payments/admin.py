@@ -299,7 +299,7 @@ def attempts_panel(order: TopUp) -> Panel:
             (
                 ui.when(one.at, "seconds"),
                 status(one, "outcome"),
-                _card(one),
+                one.card or one.brand,
                 reason.title if reason else "",
                 one.decline_code or one.code,
                 one.risk,
@@ -307,10 +307,6 @@ def attempts_panel(order: TopUp) -> Panel:
         )
     headings = (_("time"), _("outcome"), _("card"), _("reason"), _("provider's code"), _("risk outcome"))
     return Panel(_("Attempts to pay"), headings, rows, empty=_("None yet."))
-
-
-def _card(attempt: PaymentAttempt) -> str:
-    return f"{attempt.brand.title()} •••• {attempt.last_four}" if attempt.last_four else attempt.brand
 
 
 @admin.register(PaymentAttempt)
@@ -326,7 +322,7 @@ class PaymentAttemptAdmin(BillingDesk):
         state("outcome", _("outcome")),
         to("top_up", _("order")),
         column(_("account"), lambda one: link(one.top_up.account), name="account"),
-        column(_("card"), _card, name="card"),
+        column(_("card"), lambda one: one.card or one.brand, name="card"),
         column(_("reason"), lambda one: one.reason.title if one.reason else "", name="reason"),
         column(_("decline code"), lambda one: one.decline_code or one.code, name="code"),
     )

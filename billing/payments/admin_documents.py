@@ -19,6 +19,7 @@ from billing.books.models_details import BillingDetails
 from billing.books.statement_views import pdf_response
 from billing.desk import BillingDesk
 from billing.payments import receipt_pdf
+from billing.payments.cards import card_text
 from billing.payments.models_documents import Receipt
 from config.admin_cells import Panel, at, column, document, link, list_url, to, usd
 from config.admin_finding import Since
@@ -44,9 +45,7 @@ def with_four(receipt: Receipt) -> str:
     """Method, brand and last four digits."""
     if not receipt.last_four:
         return receipt.get_method_display()
-    return format_html(
-        "{} {} •••• {}", receipt.get_method_display(), receipt.brand.replace("_", " ").title(), receipt.last_four
-    )
+    return format_html("{} {}", receipt.get_method_display(), card_text(receipt.brand, receipt.last_four))
 
 
 def receipt_panels(request: HttpRequest, owner: Account) -> list[Panel]:

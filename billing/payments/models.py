@@ -14,6 +14,7 @@ from billing.books.models import AMOUNT, CreditGrant
 from billing.errors import InvalidTransition
 from billing.money import from_minor_units
 from billing.payments import failures
+from billing.payments.cards import card_text
 from config.ids import uuid7
 
 if TYPE_CHECKING:
@@ -323,6 +324,11 @@ class PaymentAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reference} {self.outcome}"
+
+    @property
+    def card(self) -> str:
+        """`Visa •••• 4242`; empty when it was no card."""
+        return card_text(self.brand, self.last_four)
 
     @property
     def reason(self) -> failures.Reason | None:

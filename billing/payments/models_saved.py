@@ -13,6 +13,7 @@ from billing.books.models import AMOUNT
 from billing.errors import InvalidTransition
 from billing.payments import failures
 from billing.payments.auto_rules import Terms
+from billing.payments.cards import brand_name
 from billing.payments.models import TopUp
 from config.ids import uuid7
 
@@ -126,7 +127,7 @@ class PaymentMethod(models.Model):
     @property
     def name(self) -> str:
         """`Visa …4242`"""
-        return f"{self.brand.replace('_', ' ').title()} …{self.last_four}"
+        return f"{brand_name(self.brand)} …{self.last_four}".strip()
 
     @property
     def expiry(self) -> str:

@@ -11,12 +11,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import override, pgettext
 
 from billing.books.statement_pdf import addressed, issued_by
+from billing.payments.cards import brand_name
 from billing.payments.models import TopUp
 from billing.payments.models_documents import Receipt
 from config.paper import GREY, Paper, draw
 from config.templatetags.ui import money_text
-
-BRANDS = {"amex": "American Express", "jcb": "JCB", "unionpay": "UnionPay", "diners": "Diners Club"}
 
 
 def render(receipt: Receipt, language: str) -> bytes:
@@ -34,7 +33,7 @@ def _paid_with(receipt: Receipt) -> Any:
     method = TopUp.Method(receipt.method).label
     if not receipt.last_four:
         return method
-    brand = BRANDS.get(receipt.brand, receipt.brand.replace("_", " ").title()) or method
+    brand = brand_name(receipt.brand) or method
     return _("%(brand)s ending in %(digits)s") % {"brand": brand, "digits": receipt.last_four}
 
 

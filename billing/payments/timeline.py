@@ -140,6 +140,8 @@ def _ending(order: TopUp) -> list[dict[str, Any]]:
     """Where the order stands now, after or without a credit."""
     at = order.status_at
     match order.status:
+        case Status.CREDITED if order.refunded_minor:
+            return [_step(_("Refund on its way"), None, "active", _money(order, order.refunded_minor))]
         case Status.PARTIALLY_REFUNDED | Status.REFUNDED:
             return [_step(order.get_status_display(), at, "done", _money(order, order.refunded_minor))]
         case Status.DISPUTED:
@@ -169,7 +171,7 @@ def _money(order: TopUp, minor: int) -> str:
 
 
 def _attempt(attempt: PaymentAttempt) -> dict[str, Any]:
-    card = f"{attempt.brand.replace('_', ' ').title()} •••• {attempt.last_four}" if attempt.last_four else ""
+    card = attempt.card
     if attempt.outcome == PaymentAttempt.Outcome.FAILED:
         reason = attempt.reason
         return _step(reason.title if reason else _("Declined"), attempt.at, "failed", card)

@@ -26,7 +26,7 @@ from accounts.models import Account, User
 from billing.books.models import Wallet
 from billing.errors import BillingError
 from billing.paging import Key, page
-from billing.payments import auto_setting, auto_text, auto_topup, forms_saved, saved, tasks_saved
+from billing.payments import auto_setting, auto_text, auto_topup, forms_saved, risk, saved, tasks_saved, timeline
 from billing.payments.models_saved import AutoTopUp, AutoTopUpRun, CardSetup, PaymentMethod
 from billing.payments.stripe_processor import get_processor
 from billing.payments.views import _to_checkout
@@ -88,7 +88,7 @@ def _page(
 ) -> HttpResponse:
     row, now = _row(account), clock.now()
     cards = saved.cards(account.pk)
-    runs = AutoTopUpRun.objects.filter(account=account).select_related("order", "payment_method")
+    runs = AutoTopUpRun.objects.filter(account=account).select_related("order", "order__risk", "payment_method")
     found = page(runs, BY_ORDER, request.GET, size=RUNS_SHOWN)
     context = {
         "account": account,
@@ -103,7 +103,7 @@ def _page(
         "set_up": bool(settings.STRIPE_SECRET_KEY),
         "agreement": auto_text.save_card(),
         "token": uuid.uuid4().hex,
-        "runs": found.rows,
+        "runs": [(run, *timeline.badge(run.order, risk.of(run.order))) for run in found.rows],
         "page": found,
         "problem": problem,
     }

@@ -4,6 +4,8 @@
   if (!form) return;
   const other = form.elements.other;
   const presets = [...form.querySelectorAll("input[name=preset]")];
+  const label = form.querySelector("[data-pay-label]");
+  const unknown = label.textContent;
   const language = document.documentElement.lang || "en";
   const money = (currency) => new Intl.NumberFormat(language, { style: "currency", currency, currencyDisplay: "narrowSymbol" });
   const dollars = money("USD");
@@ -23,8 +25,8 @@
       place.textContent = amount === null ? "" : fen(amount);
     }
     const method = form.querySelector("input[name=method]:checked");
-    const due = method && method.dataset.currency === "CNY" ? fen(amount) : usd;
-    if (usd) form.querySelector("[data-pay-label]").textContent = form.dataset.pay.replace("{amount}", due);
+    const due = usd && method && method.dataset.currency === "CNY" ? fen(amount) : usd;
+    label.textContent = usd ? form.dataset.pay.replace("{amount}", due) : unknown;
   }
 
   // Cents times a rate of eight places, in whole numbers, half up to the fen: what the server will say.

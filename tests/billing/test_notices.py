@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import smtplib
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core import mail
 from django.db import transaction
 from django.test import override_settings
@@ -123,3 +125,14 @@ def test_the_sweep_mails_what_nobody_was_woken_for_and_goes_on_after_one_that_fa
 
     assert len(mail.outbox) == 1
     assert "TemplateDoesNotExist" in Notice.objects.get(key="a").last_error
+
+
+EMAILS = settings.BASE_DIR / "templates" / "emails"
+
+
+@pytest.mark.parametrize("body", sorted(EMAILS.glob("*_body.txt")), ids=lambda path: path.name)
+def test_every_mail_greets_its_reader_and_sets_the_account_apart(body: Path) -> None:
+    text = body.read_text()
+    assert text.partition("%}Hello {{ name }},{%")[0].count("\n") == 0
+    if '{% include "emails/_end.txt" %}' in text:
+        assert '\n\n{% include "emails/_end.txt" %}' in text

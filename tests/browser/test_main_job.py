@@ -200,7 +200,7 @@ def test_a_declined_card_says_why_in_both_languages(page: Page, product: Product
         page.locator(
             "form[action*='language'] button[value='zh-hans'], button[name=language][value='zh-hans']"
         ).first.evaluate("button => button.closest('form').requestSubmit(button)")
-        page.wait_for_function("document.documentElement.lang.toLowerCase().startsWith('zh')")
+        expect(page.locator("html")).to_have_attribute("lang", re.compile("^zh", re.IGNORECASE))
     page.locator("a[href*='/billing/top-up/product_']").first.click()
     check = page.locator("form[action$='/check'] button")
     if check.count():

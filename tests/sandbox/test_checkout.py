@@ -2,13 +2,14 @@
 
 import re
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import stripe
 
 from config import clock
 from sandbox import cards, settling
+from tests import factories
 
 
 def opened(sandbox, **more):
@@ -44,6 +45,14 @@ def test_a_card_payment_leads_back_to_the_shop_and_writes_its_events(sandbox):
         "charge.updated",
         "checkout.session.completed",
     ]
+
+
+def test_a_reader_in_another_zone_is_told_the_time_that_the_page_says_it_is(sandbox, client):
+    session = opened(sandbox)
+    client.force_login(factories.user(time_zone="Asia/Shanghai"))
+    page = client.get(f"/sandbox/checkout/{session.id}").content.decode()
+    until = datetime.fromtimestamp(session.expires_at, UTC)
+    assert f"{until:%Y-%m-%d %H:%M} UTC" in page
 
 
 def test_the_session_shows_back_what_it_was_given(sandbox):

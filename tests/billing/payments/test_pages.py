@@ -12,7 +12,8 @@ from django.test import Client
 from django.utils import translation
 
 from accounts.models import Membership
-from billing.payments import failures, settling
+from billing.payments import failures, settling, timeline
+from billing.payments.cards import card_text
 from billing.payments.models import TopUp
 from config import clock
 from tests import factories
@@ -171,6 +172,48 @@ def test_an_expired_order_is_tried_again_as_one_new_order(shop: Shop, portal: Cl
     new = TopUp.objects.exclude(pk=order.pk).get()
     assert (new.amount_usd, new.status) == (Decimal(33), "awaiting_payment")
     assert {answer.headers["Location"] for answer in answers} == {new.checkout_url}
+
+
+def test_an_order_that_nobody_pays_any_more_names_its_amount_and_asks_for_nothing(shop: Shop, portal: Client) -> None:
+    order = shop.order("33")
+    page = f"{PAGE}/{order.number}"
+    assert "<dt>To pay</dt>" in portal.get(page).content.decode()
+
+    shop.sandbox.expire(order.checkout_session_id)
+    shop.settle(order)
+
+    shown = portal.get(page).content.decode()
+    assert "<dt>Amount</dt>" in shown
+    assert "To pay" not in shown
+
+
+def test_a_credited_order_whose_refund_is_on_its_way_says_so_in_its_timeline(shop: Shop, portal: Client) -> None:
+    order = shop.order()
+    assert shop.sandbox.pay(order.checkout_session_id).ok
+    order = shop.settle(order)
+    assert "To the API keys" in portal.get(f"{PAGE}/{order.number}").content.decode()
+
+    order.refunded_minor = 700
+    assert [(step["title"], step["note"], step["state"]) for step in timeline.shown(order).steps][-1] == (
+        "Refund on its way",
+        "$7.00",
+        "active",
+    )
+
+
+@pytest.mark.parametrize(
+    ("brand", "shown"),
+    [
+        ("visa", "Visa •••• 4242"),
+        ("amex", "American Express •••• 4242"),
+        ("cartes_bancaires", "Cartes Bancaires •••• 4242"),
+        ("unknown", "•••• 4242"),
+        ("a_new_one", "A New One •••• 4242"),
+    ],
+)
+def test_a_card_is_named_as_its_holder_knows_it(brand: str, shown: str) -> None:
+    assert card_text(brand, "4242") == shown
+    assert card_text(brand, "") == ""
 
 
 def test_the_page_follows_an_open_order_and_stops_at_its_end(shop: Shop, portal: Client) -> None:
