@@ -1,23 +1,22 @@
 """May this call be made? The gates in their order, then the hold, or a denial with its receipt (02-domain 2.6).
 
-Order (03-http-api 3.2): credential, key, account, model permission, price, requests a minute, (subscription windows,)
-group quota, key limit, balance. Keys and accounts are read afresh for every batch, so that a disabled key stops at
-once; the balance is asked under the wallet's lock, where the hold is placed.
+Order (03-http-api 3.2): credential, key, account, model permission, price, requests a minute, the subscription's
+windows and Extra Usage (`flow_gates`), group quota, key limit, balance. Keys and accounts are read afresh for every
+batch, so that a disabled key stops at once; windows and balance are asked under the wallet's lock, where the hold is
+placed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import ROUND_UP, Decimal
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
 
-from accounts.models import Account, ApiKey
 from billing import errors
 from billing.catalog.book import Book, Priced, current_book
 from billing.catalog.images import with_images
@@ -27,44 +26,29 @@ from billing.errors import BillingError, Denial
 from billing.metering import holds
 from billing.money import LEDGER_QUANTUM
 from config.ids import uuid7
-from gateway import limits
+from gateway import flow_gates, limits
+from gateway.callers import Caller, callers_of, touch_keys, wants_flows
 from gateway.models import DecisionReceipt
 from gateway.parsing import Call
+from subscriptions import quota
+from subscriptions.standing import Standing
 
 # What a chat call may write when neither the caller nor the model's card says.
 UNKNOWN_MAX_OUTPUT = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who pays, as of this moment: an API key's terms, or an account's for first-party apps."""
-
-    account_id: UUID
-    account_status: str
-    user_discount: Decimal
-    rpm: int
-    key_id: UUID | None = None
-    key_masked: str = ""
-    kind: str = "payg"
-    disabled: bool = False
-    expires_at: datetime | None = None
-    last_used_at: datetime | None = None
-    allowed_models: frozenset[str] | None = None
-    group_models: frozenset[str] | None = None
 
 
 @dataclass(slots=True)
 class Admitted:
     """A hold that stands: what the gateway is told."""
 
-    held: holds.Held
+    held: holds.Held | quota.FlowHeld
     caller: Caller
     rpm: limits.Verdict
     repeated: bool
 
 
 @dataclass(slots=True)
-class _Question:
+class Question:
     """One call on its way through the gates."""
 
     place: int
@@ -74,6 +58,13 @@ class _Question:
     priced: Priced | None = None
     rpm: limits.Verdict | None = None
     hold: Decimal = Decimal(0)
+    listed: Decimal = Decimal(0)
+    standing: Standing | None = None
+
+    @property
+    def by_flows(self) -> bool:
+        """A subscription is asked first: by its key, or by a first-party app's billing mode (F079, F084)."""
+        return wants_flows(self.call, self.caller)
 
     def passed(self, gate: str, value: Any = None, limit: Any = None) -> None:
         self.gates.append({"gate": gate, "verdict": "pass", "value": _text(value), "limit": _text(limit)})
@@ -88,13 +79,14 @@ def authorize(calls: Sequence[Call], *, token_id: UUID | None, now: datetime) ->
     answers: list[Admitted | BillingError | None] = [None] * len(calls)
     book = current_book()
     callers = callers_of(calls)
-    open_questions: list[_Question] = []
+    standings = flow_gates.standings_of(calls, callers, now)
+    open_questions: list[Question] = []
     for place, call in enumerate(calls):
         caller = callers.get(call.key_hash or call.account_id)  # type: ignore[arg-type]
         if caller is None:
             answers[place] = errors.InvalidCredential() if call.key_hash else errors.NotFound()
             continue
-        question = _Question(place, call, caller)
+        question = Question(place, call, caller, standing=standings.get(caller.account_id))
         try:
             _ask_before_money(question, book, now)
         except BillingError as refusal:
@@ -104,54 +96,14 @@ def authorize(calls: Sequence[Call], *, token_id: UUID | None, now: datetime) ->
 
     refused = _asked(calls, callers, answers)
     waiting = _ask_rate(open_questions, answers, refused, now)
-    _ask_money(waiting, answers, refused, token_id, now)
+    _ask_money([q for q in waiting if not q.by_flows], answers, refused, token_id, now)
+    _ask_flows([q for q in waiting if q.by_flows], answers, refused, token_id, now)
     _keep_receipts(refused, now)
-    _touch_keys({q.caller.key_id: q.caller for q in open_questions}, now)
+    touch_keys({q.caller.key_id: q.caller for q in open_questions}, now)
     return answers  # type: ignore[return-value]
 
 
-def callers_of(calls: Sequence[Call]) -> dict[bytes | UUID, Caller]:
-    """The callers behind key hashes and account ids, in at most two queries."""
-    hashes = {call.key_hash for call in calls if call.key_hash}
-    ids = {call.account_id for call in calls if call.account_id}
-    found: dict[bytes | UUID, Caller] = {}
-    if hashes:
-        rows = ApiKey.objects.filter(hash__in=hashes).values_list(
-            "hash", "id", "prefix", "last_four", "kind", "disabled_at", "expires_at", "last_used_at", "allowed_models",
-            "group__allowed_models", "account_id", "account__status", "account__benefit_level__discount",
-            "account__benefit_level__rpm",
-        )  # fmt: skip
-        for (
-            hash_,
-            key,
-            prefix,
-            last,
-            kind,
-            disabled,
-            expires,
-            used,
-            models,
-            of_group,
-            account,
-            status,
-            discount,
-            rpm,
-        ) in rows:
-            found[bytes(hash_)] = Caller(
-                account, status, discount or Decimal(1), rpm or settings.DEFAULT_RPM, key, f"{prefix}…{last}", kind,
-                disabled is not None, expires, used, frozenset(models) if models else None,
-                frozenset(of_group) if of_group else None,
-            )  # fmt: skip
-    if ids:
-        accounts = Account.objects.filter(pk__in=ids).values_list(
-            "pk", "status", "benefit_level__discount", "benefit_level__rpm"
-        )
-        for account, status, discount, rpm in accounts:
-            found[account] = Caller(account, status, discount or Decimal(1), rpm or settings.DEFAULT_RPM)
-    return found
-
-
-def _ask_before_money(question: _Question, book: Book, now: datetime) -> None:
+def _ask_before_money(question: Question, book: Book, now: datetime) -> None:
     """Key, account, model permission, price. Raises the refusal."""
     call, caller = question.call, question.caller
     if caller.disabled:
@@ -168,20 +120,22 @@ def _ask_before_money(question: _Question, book: Book, now: datetime) -> None:
     for allowed in (caller.allowed_models, caller.group_models):
         if allowed is not None and call.model not in allowed:
             raise question.refuse("model", errors.ModelNotPermitted, value=call.model)
-    if call.billing_mode == "subscription" or caller.kind == "subscription":
-        # Subscription admission (windows, Extra Usage) joins here with the plans.
-        raise question.refuse("subscription", errors.PlanRequired, value=call.model)
+    if question.by_flows:
+        flow_gates.ask_plan(question, now)
     question.passed("model", call.model)
     try:
         question.priced = book.priced(call.model, call.channel, now)
     except errors.ModelUnpriced:
         raise question.refuse("price", errors.ModelUnpriced, value=call.model, limit=call.channel) from None
-    question.hold = hold_of(question.priced, call.estimate, call.fields, caller.user_discount)
+    question.listed, question.hold = hold_of(question.priced, call.estimate, call.fields, caller.user_discount)
     question.passed("price", f"v{question.priced.price.number}")
 
 
-def hold_of(priced: Priced, estimate: dict[str, Any], fields: dict[str, Any], user_discount: Decimal) -> Decimal:
-    """USD to hold: the estimate at its upper bound. Without an output limit: the model's own, at most `HOLD_CAP`."""
+def hold_of(
+    priced: Priced, estimate: dict[str, Any], fields: dict[str, Any], user_discount: Decimal
+) -> tuple[Decimal, Decimal]:
+    """The estimate at its upper bound: its list price, and the USD to hold. Without an output limit: the model's own,
+    at most `HOLD_CAP`."""
     told = with_images(estimate, priced.model.image_rule)
     capped = (
         priced.plan.base is not None and told.get("max_output_tokens") is None and told.get("output_tokens") is None
@@ -192,7 +146,7 @@ def hold_of(priced: Priced, estimate: dict[str, Any], fields: dict[str, Any], us
     if not priced.plan.spec.free:
         # Only a free call holds nothing: an estimate of no tokens must not pass an empty wallet.
         hold = max(hold, LEDGER_QUANTUM)
-    return min(hold, settings.HOLD_CAP) if capped else hold
+    return (min(listed, settings.HOLD_CAP), min(hold, settings.HOLD_CAP)) if capped else (listed, hold)
 
 
 def _asked(
@@ -207,13 +161,18 @@ def _asked(
 
 
 def _ask_rate(
-    questions: list[_Question],
+    questions: list[Question],
     answers: list[Admitted | BillingError | None],
     refused: list[tuple[tuple[Call, Caller], Denial]],
     now: datetime,
-) -> list[_Question]:
-    """Requests a minute, counted per account across its keys (C08)."""
-    asks = [limits.Ask(str(q.caller.account_id), q.caller.rpm, f"{q.call.request_id}:{q.place}") for q in questions]
+) -> list[Question]:
+    """Requests a minute, counted per account across its keys; those of the subscription by its plan (C08)."""
+    asks = [
+        limits.Ask(f"{q.caller.account_id}:flows", q.standing.plan.rpm, f"{q.call.request_id}:{q.place}")
+        if q.by_flows and q.standing
+        else limits.Ask(str(q.caller.account_id), q.caller.rpm, f"{q.call.request_id}:{q.place}")
+        for q in questions
+    ]
     waiting = []
     for question, verdict in zip(questions, limits.take(asks, now=now), strict=True):
         question.rpm = verdict
@@ -232,7 +191,7 @@ def _ask_rate(
 
 
 def _ask_money(
-    questions: list[_Question],
+    questions: list[Question],
     answers: list[Admitted | BillingError | None],
     refused: list[tuple[tuple[Call, Caller], Denial]],
     token_id: UUID | None,
@@ -261,7 +220,34 @@ def _ask_money(
             answers[question.place] = errors.NotFound()
 
 
-def _hold_request(question: _Question, token_id: UUID | None) -> holds.HoldRequest:
+def _ask_flows(
+    questions: list[Question],
+    answers: list[Admitted | BillingError | None],
+    refused: list[tuple[tuple[Call, Caller], Denial]],
+    token_id: UUID | None,
+    now: datetime,
+) -> None:
+    """The subscription's windows, then Extra Usage and the balance, under the wallet's lock, and with them the hold."""
+    if not questions:
+        return
+    requests = [flow_gates.request_of(question, _hold_request(question, token_id), now) for question in questions]
+    held_until = holds.expiry(now, settings.HOLD_SECONDS)
+    for question, held in zip(questions, flow_gates.admit(requests, now, held_until), strict=True):
+        if isinstance(held, BillingError):
+            answers[question.place] = held
+        elif held.outcome in ("created", "repeated"):
+            answers[question.place] = Admitted(held, question.caller, question.rpm, held.outcome == "repeated")  # type: ignore[arg-type]
+        elif held.outcome == "conflict":
+            answers[question.place] = errors.IdempotencyConflict(request_id=question.call.request_id)
+        elif held.outcome == "not_found":
+            answers[question.place] = errors.NotFound()
+        else:
+            denial = flow_gates.refusal(question, held, now)
+            answers[question.place] = denial
+            refused.append(((question.call, question.caller), denial))
+
+
+def _hold_request(question: Question, token_id: UUID | None) -> holds.HoldRequest:
     call, priced = question.call, question.priced
     assert priced is not None  # noqa: S101  # every open question has passed the price gate
     return holds.HoldRequest(
@@ -304,23 +290,6 @@ def _keep_receipts(refused: list[tuple[tuple[Call, Caller], Denial]], now: datet
             )
             for (call, caller), denial in refused
         )
-
-
-def _touch_keys(callers: dict[UUID | None, Caller], now: datetime) -> None:
-    """Last use, written at most once a minute and key."""
-    stale = [
-        key
-        for key, caller in callers.items()
-        if key and (caller.last_used_at is None or caller.last_used_at < now - timedelta(minutes=1))
-    ]
-    if stale:
-        with connection.cursor() as cursor:
-            # Two batches may share keys: whoever comes second leaves the row to the first.
-            cursor.execute(
-                "UPDATE accounts_apikey SET last_used_at = %s WHERE id IN "
-                "(SELECT id FROM accounts_apikey WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED)",
-                [now, stale],
-            )
 
 
 def _text(value: Any) -> str | None:

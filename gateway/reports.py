@@ -13,7 +13,7 @@ from billing.errors import BillingError
 from billing.metering import quarantine, usage
 from config.problems import plain
 from gateway import parsing
-from gateway.admission import callers_of
+from gateway.callers import callers_of
 
 
 def record(events: list[Any], *, now: datetime, token_id: UUID | None = None) -> list[dict[str, Any]]:

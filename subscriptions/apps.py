@@ -1,5 +1,14 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+from django.utils.translation import gettext_lazy as _
 
 
 class SubscriptionsConfig(AppConfig):
     name = "subscriptions"
+    verbose_name = _("Subscriptions")
+
+    def ready(self) -> None:
+        """Register the invariants, and the plans that every installation has."""
+        from subscriptions import seeds, verify  # noqa: F401
+
+        post_migrate.connect(seeds.plant, sender=self, dispatch_uid="subscriptions.seeds")

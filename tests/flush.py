@@ -14,9 +14,12 @@ import billing.metering.rerating_verify
 import billing.metering.verify
 import billing.payments.verify  # registers its checks
 import billing.payments.verify_disputes
+import subscriptions.verify  # noqa: F401
 from billing import seeds
 from billing.books import verify
 from billing.catalog import book
+from subscriptions import plans
+from subscriptions import seeds as subscription_seeds
 
 KEPT = ("django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
 
@@ -52,7 +55,9 @@ def empty_tables() -> None:
     with connection.cursor() as cursor:
         cursor.execute(_EMPTY, [list(KEPT)])
     seeds.plant()
+    subscription_seeds.plant()
     book.forget()
+    plans.forget()
 
 
 def broken_books() -> list[str]:

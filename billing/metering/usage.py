@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 from django.db import DataError
 
 from billing.catalog.book import Book, current_book
-from billing.catalog.rating import Plan, Sheet, rate
+from billing.catalog.rating import Plan, Sheet, flows, rate
 from billing.catalog.reading import ToldUsage
 from billing.catalog.stored import store
 from billing.catalog.usage import Usage
@@ -71,6 +71,28 @@ class Charged:
     late: bool
 
 
+class FlowsOf(NamedTuple):
+    """What a Flow was when a call was admitted (C16): the snapshot that its record keeps (I8)."""
+
+    flow_class: str
+    per_usd: Decimal
+    factor: Decimal
+    overhead: Decimal
+
+    def cost(self, sheet: Sheet) -> Decimal:
+        """The call's Flows, from its list price; a free model costs none, the overhead included (C21)."""
+        return _ZERO if sheet.plan.spec.free else self.of_list(sheet.list_price)
+
+    def of_list(self, list_price: Decimal) -> Decimal:
+        """Flows for this much of list price (USD)."""
+        return flows(
+            list_price,
+            flows_per_usd=self.per_usd,
+            model_flow_factor=self.factor,
+            call_overhead=self.overhead,
+        )
+
+
 @dataclass(slots=True)
 class _Item:
     """One row for the function: the terms of the call and its rated usage."""
@@ -99,6 +121,8 @@ class _Item:
     fingerprint: str
     trace_id: str
     authorized_at: datetime
+    flows: Decimal = _ZERO
+    flow_terms: FlowsOf | None = None
 
 
 _TERMS = (
@@ -117,6 +141,10 @@ _TERMS = (
     "fingerprint",
     "trace_id",
     "created_at",
+    "flow_class",
+    "flows_per_usd",
+    "flow_factor",
+    "flow_overhead",
 )
 
 
@@ -156,6 +184,7 @@ def capture(captures: Sequence[Capture], *, now: datetime) -> list[Charged | Bil
             print_,
             trace,
             at,
+            *flow_terms,
         ) = row
         used = wanted.usage
         try:
@@ -171,6 +200,10 @@ def capture(captures: Sequence[Capture], *, now: datetime) -> list[Charged | Bil
             of_user, fields, used, stored, sheet.list_price, _to_pay(sheet, funding), store(sheet),
             wanted.upstream_status, wanted.latency_ms, print_, trace, at,
         )  # fmt: skip
+        if funding != "payg":
+            item.flow_terms = FlowsOf(*flow_terms)
+            if funding == "subscription":
+                item.flows = item.flow_terms.cost(sheet)
         items.append(item)
         places.append(place)
     for place, answer in zip(places, _charge(items, now), strict=True):
@@ -236,7 +269,7 @@ _CHARGE = """SELECT outcome, id, charge, list_price, flows, funding, balance, la
   %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::text[]::jsonb[], %s::text[]::jsonb[],
   %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[],
   %s::bigint[]::smallint[], %s::bigint[]::integer[], %s::text[], %s::text[], %s::timestamptz[],
-  %s::text[]::jsonb[])"""
+  %s::text[]::jsonb[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[])"""
 
 _REFUSALS: dict[str, type[BillingError]] = {
     "already_captured": AlreadyCaptured,
@@ -273,13 +306,17 @@ def _charge(items: list[_Item], now: datetime) -> list[Charged | BillingError]:
                 plain_array(i.usage.cache_write_5m_tokens + i.usage.cache_write_1h_tokens for i in batch),
                 plain_array(i.list_price for i in batch),
                 plain_array(i.charge for i in batch),
-                plain_array(_ZERO for _ in batch),
+                plain_array(i.flows for i in batch),
                 plain_array(i.upstream_status for i in batch),
                 plain_array(i.latency_ms for i in batch),
                 text_array(i.fingerprint for i in batch),
                 text_array(i.trace_id for i in batch),
                 time_array(i.authorized_at for i in batch),
                 text_array(i.sheet for i in batch),
+                text_array(i.flow_terms.flow_class if i.flow_terms else "" for i in batch),
+                plain_array(i.flow_terms.per_usd if i.flow_terms else None for i in batch),
+                plain_array(i.flow_terms.factor if i.flow_terms else None for i in batch),
+                plain_array(i.flow_terms.overhead if i.flow_terms else None for i in batch),
             ],
         )
         return [_REFUSALS[row[0]]() if row[0] in _REFUSALS else Charged(row[0] == "repeated", *row[1:]) for row in rows]

@@ -16,6 +16,7 @@ from billing.catalog.stored import recompute, store
 from billing.catalog.usage import parse_usage
 from billing.errors import BillingError
 from billing.metering.streaming import stream
+from billing.metering.usage import FlowsOf
 
 check(
     "I3",
@@ -76,7 +77,8 @@ check(
 )
 
 _RECORDS = """
-  SELECT id, price_version_id, usage::text, fields::text, channel_discount, user_discount, funding, list_price, charge, sheet::text
+  SELECT id, price_version_id, usage::text, fields::text, channel_discount, user_discount, funding, list_price, charge, sheet::text,
+         flows, flow_class, flows_per_usd, flow_factor, flow_overhead
   FROM billing_usagerecord WHERE created_at >= %s"""
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -93,7 +95,7 @@ def recompute_charges(since: datetime | None = None, *, chunk: int = 5000) -> It
 
 def _fault(book: Book, row: tuple[Any, ...]) -> str:
     """What is wrong with one record, or nothing."""
-    record, version, used, fields, of_channel, of_user, funding, list_price, charge, kept = row
+    record, version, used, fields, of_channel, of_user, funding, list_price, charge, kept, flows, *terms = row
     try:
         sheet = rate(
             book.plan_of(version),
@@ -107,6 +109,9 @@ def _fault(book: Book, row: tuple[Any, ...]) -> str:
     by_flows = funding == "subscription"
     if sheet.list_price != list_price or (0 if by_flows else sheet.charge) != charge:
         return _difference(record, sheet.list_price, list_price, 0 if by_flows else sheet.charge, charge)
+    counted = FlowsOf(*terms).cost(sheet) if by_flows else 0
+    if flows != counted:
+        return f"record {record}: {flows} Flows, recomputed {counted}"
     if kept is None:
         return ""
     stored_sheet = orjson.loads(kept)

@@ -62,9 +62,9 @@ def wait_until_blocked(count: int = 1) -> None:
 
 
 @contextmanager
-def without_lock(name: str) -> Iterator[None]:
-    """The control: the function of `billing/metering/sql` as it would be without the wallet's lock."""
-    path = Path(settings.BASE_DIR) / "billing/metering/sql" / f"{name}.sql"
+def without_lock(name: str, folder: str = "billing/metering/sql") -> Iterator[None]:
+    """The control: a set-based function as it would be without the wallet's lock."""
+    path = Path(settings.BASE_DIR) / folder / f"{name}.sql"
     whole = path.read_text()
     assert LOCK in whole
     with connection.cursor() as cursor:

@@ -180,7 +180,7 @@ def test_disabled_expired_and_forbidden_keys_and_suspended_accounts_are_refused_
         disabled_secret: "key_disabled",
         expired_secret: "key_expired",
         narrow_secret: "model_not_permitted",
-        plan_secret: "plan_required",
+        plan_secret: "model_not_permitted",
     }
     for number, (secret, code) in enumerate(asked.items()):
         answer = gateway.post("/api/v1/authorizations", json=body(secret, number))

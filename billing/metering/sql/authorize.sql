@@ -61,9 +61,9 @@ BEGIN
 
   INSERT INTO billing_authorization (
     id, account_id, api_key_id, token_id, request_id, digest, kind, status, funding, model_id, channel_id, price_version_id,
-    channel_discount, user_discount, fields, held, held_flows, fingerprint, trace_id, created_at, expires_at, closed_at, void_reason)
+    channel_discount, user_discount, fields, held, held_flows, flow_class, fingerprint, trace_id, created_at, expires_at, closed_at, void_reason)
   SELECT p_ids[o], p_accounts[o], p_keys[o], p_tokens[o], p_requests[o], p_digests[o], p_kinds[o], 'open', p_fundings[o], p_models[o], p_channels[o],
-         p_versions[o], p_channel_discounts[o], p_user_discounts[o], p_fields[o], p_holds[o], 0, p_fingerprints[o], p_traces[o], p_now, p_expires, NULL, ''
+         p_versions[o], p_channel_discounts[o], p_user_discounts[o], p_fields[o], p_holds[o], 0, '', p_fingerprints[o], p_traces[o], p_now, p_expires, NULL, ''
   FROM generate_series(1, n) AS o WHERE r_outcome[o] = 'created';
 
   UPDATE billing_wallet w SET held = w.held + h.total

@@ -10,7 +10,8 @@ CREATE OR REPLACE FUNCTION mh_charge(
   p_models bigint[], p_channels bigint[], p_versions bigint[], p_channel_discounts numeric[], p_user_discounts numeric[], p_fields jsonb[],
   p_usages jsonb[], p_input bigint[], p_output bigint[], p_cache_read bigint[], p_cache_write bigint[],
   p_lists numeric[], p_charges numeric[], p_flows numeric[], p_upstream smallint[], p_latencies integer[],
-  p_fingerprints text[], p_traces text[], p_authorized timestamptz[], p_sheets jsonb[]
+  p_fingerprints text[], p_traces text[], p_authorized timestamptz[], p_sheets jsonb[],
+  p_flow_classes text[], p_flow_rates numeric[], p_flow_factors numeric[], p_flow_overheads numeric[]
 ) RETURNS TABLE (
   ord integer, outcome text, id uuid, charge numeric, list_price numeric, flows numeric, funding text, balance numeric, late boolean
 ) LANGUAGE plpgsql SET lock_timeout = '5s' SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
@@ -86,12 +87,18 @@ BEGIN
   INSERT INTO billing_usagerecord (
     id, account_id, authorization_id, api_key_id, request_id, digest, kind, funding, entry_id, charge_from, model_id, channel_id, price_version_id,
     usage, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, fields, list_price, channel_discount, user_discount, charge, flows,
-    flows_per_usd, flow_class, late, upstream_status, latency_ms, fingerprint, duplicate_of, trace_id, authorized_at, created_at, sheet)
+    flows_per_usd, flow_class, flow_factor, flow_overhead, late, upstream_status, latency_ms, fingerprint, duplicate_of, trace_id, authorized_at, created_at, sheet)
   SELECT p_ids[o], i.account_id, i.hold, p_keys[o], p_requests[o], p_digests[o], p_kinds[o], p_fundings[o],
          CASE WHEN s.charge > 0 AND i.charge > 0 THEN s.entry_id END, i.charge_from, p_models[o], p_channels[o], p_versions[o],
          p_usages[o], p_input[o], p_output[o], p_cache_read[o], p_cache_write[o], p_fields[o], p_lists[o], p_channel_discounts[o], p_user_discounts[o],
-         i.charge, p_flows[o], NULL, '', r_late[o], p_upstream[o], p_latencies[o], p_fingerprints[o], NULL, p_traces[o], p_authorized[o], p_now, p_sheets[o]
+         i.charge, p_flows[o], p_flow_rates[o], p_flow_classes[o], p_flow_factors[o], p_flow_overheads[o], r_late[o], p_upstream[o], p_latencies[o], p_fingerprints[o], NULL, p_traces[o], p_authorized[o], p_now, p_sheets[o]
   FROM item i JOIN share s ON s.account_id = i.account_id;
+
+  IF EXISTS (SELECT FROM unnest(p_fundings) AS f(funding) WHERE f.funding <> 'payg') THEN
+    PERFORM mh_settle_flows(array_agg(p_holds[o]), array_agg(p_flows[o]), array_agg(p_charges[o]), array_agg(NOT r_late[o]), true)
+    FROM generate_series(1, n) AS o
+    WHERE r_outcome[o] = 'created' AND p_holds[o] IS NOT NULL AND p_fundings[o] <> 'payg' HAVING count(*) > 0;
+  END IF;
 
   -- What comes back is read from the rows, so that the answer to a repeat is the answer that was given.
   RETURN QUERY

@@ -27,6 +27,13 @@ BEGIN
   UPDATE billing_wallet w SET held = w.held - e.held
   FROM (SELECT account_id, sum(held) AS held FROM ended GROUP BY account_id) e WHERE w.account_id = e.account_id AND e.held > 0;
 
+  IF EXISTS (SELECT FROM unnest(p_ids) AS i(id) JOIN billing_authorization a ON a.id = i.id WHERE a.funding <> 'payg') THEN
+    PERFORM mh_settle_flows(array_agg(a.id), array_agg(0::numeric), array_agg(0::numeric), array_agg(true), false)
+    FROM unnest(p_ids, p_accounts) WITH ORDINALITY AS i(id, account, o)
+    JOIN billing_authorization a ON a.id = i.id AND a.account_id = i.account
+    WHERE r_outcome[i.o] = 'released' AND a.funding <> 'payg' HAVING count(*) > 0;
+  END IF;
+
   RETURN QUERY
     SELECT i.o::integer, r_outcome[i.o], a.status::text
     FROM unnest(p_ids, p_accounts) WITH ORDINALITY AS i(id, account, o)

@@ -148,8 +148,9 @@ def test_a_hold_covers_the_images_that_the_estimate_names(version):
     priced = book.current_book(fresh=True).priced("test/model", None, NOON)
     estimate = {"input_tokens": 1000, "max_output_tokens": 0}
 
-    plain = admission.hold_of(priced, estimate, {}, Decimal(1))
-    seeing = admission.hold_of(priced, estimate | {"input_images": [{"width": 1024, "height": 1024}]}, {}, Decimal(1))
+    _, plain = admission.hold_of(priced, estimate, {}, Decimal(1))
+    with_image = estimate | {"input_images": [{"width": 1024, "height": 1024}]}
+    _, seeing = admission.hold_of(priced, with_image, {}, Decimal(1))
 
     assert (plain, seeing) == (Decimal(1), Decimal("2.53"))  # 765 tokens at twice $1 per 1K
 

@@ -28,7 +28,7 @@ from billing.payments.models import TopUp
 from billing.payments.models_benefits import BenefitLevelChange
 from billing.payments.processor_refunds import RefundProgress, RefundState
 from config import clock
-from gateway import admission
+from gateway import admission, callers
 from gateway.parsing import Call
 from refunds import external, lifecycle
 from tests import factories
@@ -74,7 +74,7 @@ def disputed(order: TopUp, cents: int, *, now: Any = NOON) -> None:
 
 def factor(account: Account) -> Decimal:
     """What the next call of this account pays, as admission sees it."""
-    [caller] = admission.callers_of([_Asked(account.pk)]).values()
+    [caller] = callers.callers_of([_Asked(account.pk)]).values()
     return caller.user_discount
 
 

@@ -1,0 +1,18 @@
+"""The models of subscriptions, gathered where Django looks for them."""
+
+from subscriptions.models_billing import Invoice, Subscription
+from subscriptions.models_plans import FlowStanding, Plan, PlanPrice, PlanVersion
+from subscriptions.models_windows import ExtraUsage, ExtraUsageMonth, FlowHold, QuotaWindow
+
+__all__ = [
+    "ExtraUsage",
+    "ExtraUsageMonth",
+    "FlowHold",
+    "FlowStanding",
+    "Invoice",
+    "Plan",
+    "PlanPrice",
+    "PlanVersion",
+    "QuotaWindow",
+    "Subscription",
+]

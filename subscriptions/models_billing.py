@@ -1,0 +1,211 @@
+"""A subscription and its invoices: what the payment provider told, as our own rows (F075-F077, 04-payments)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Account, User
+from billing.books.models import AMOUNT
+from billing.errors import InvalidTransition
+from config.ids import uuid7
+from subscriptions.models_plans import PlanVersion
+from subscriptions.models_windows import ScopedQuerySet
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class Subscription(models.Model):
+    """A paid plan of an account, from its checkout to its end. `move_to` is the only writer of `status`; the caller
+    holds the wallet's lock. At most one is in force per account (I10)."""
+
+    class Status(models.TextChoices):
+        INCOMPLETE = "incomplete", _("Waiting for payment")
+        ACTIVE = "active", _("Active")
+        PAST_DUE = "past_due", _("Payment overdue")
+        ENDED = "ended", _("Ended")
+        EXPIRED = "expired", _("Never paid")
+
+    NEXT: ClassVar[dict[str, set[str]]] = {
+        Status.INCOMPLETE: {Status.ACTIVE, Status.EXPIRED},
+        Status.ACTIVE: {Status.PAST_DUE, Status.ENDED},
+        Status.PAST_DUE: {Status.ACTIVE, Status.ENDED},
+        Status.ENDED: set(),
+        Status.EXPIRED: {Status.ACTIVE},  # money that arrives after all is never left lying
+    }
+    IN_FORCE: ClassVar[frozenset[str]] = frozenset({Status.ACTIVE, Status.PAST_DUE})
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    account = models.ForeignKey(Account, models.PROTECT, related_name="subscriptions", db_index=False)
+    plan_version = models.ForeignKey(PlanVersion, models.PROTECT, related_name="+", verbose_name=_("plan"))
+    next_version = models.ForeignKey(
+        PlanVersion,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("plan from the next period"),
+    )
+    status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.INCOMPLETE, editable=False)
+    status_at = models.DateTimeField(_("since"))
+    created_at = models.DateTimeField(_("created"))
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    client_key = models.CharField(max_length=160, help_text=_("Names the intent: a header or a form's token."))
+    locale = models.CharField(_("language"), max_length=10, default="en")
+
+    session_id = models.CharField(_("checkout"), max_length=255, blank=True)
+    checkout_url = models.URLField(max_length=2000, blank=True)
+    provider_id = models.CharField(_("at the provider"), max_length=255, blank=True)
+    schedule_id = models.CharField(max_length=255, blank=True)
+    period_start = models.DateTimeField(_("period from"), null=True, blank=True)
+    period_end = models.DateTimeField(_("period until"), null=True, blank=True)
+    activated_at = models.DateTimeField(_("activated"), null=True, blank=True)
+    cancel_at_period_end = models.BooleanField(_("ends with the period"), default=False)
+    grace_until = models.DateTimeField(_("served until"), null=True, blank=True)
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+    end_reason = models.CharField(_("why it ended"), max_length=200, blank=True)
+    checked_at = models.DateTimeField(_("last asked"), null=True, blank=True)
+    review_reason = models.CharField(_("to be looked at"), max_length=300, blank=True)
+
+    objects: ClassVar[Any] = ScopedQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("subscription")
+        verbose_name_plural = _("subscriptions")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account"], condition=Q(status__in=["active", "past_due"]), name="subscription_in_force"
+            ),
+            models.UniqueConstraint(
+                fields=["provider_id"], condition=~Q(provider_id=""), name="subscription_at_provider"
+            ),
+            models.UniqueConstraint(fields=["session_id"], condition=~Q(session_id=""), name="subscription_session"),
+            models.UniqueConstraint(fields=["account", "client_key"], name="subscription_intent"),
+            models.CheckConstraint(
+                condition=Q(status__in=["incomplete", "active", "past_due", "ended", "expired"]),
+                name="subscription_status",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=["active", "past_due"])
+                | Q(activated_at__isnull=False, period_start__isnull=False, period_end__isnull=False)
+                & ~Q(provider_id=""),
+                name="subscription_has_period",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="ended", ended_at__isnull=False) | ~Q(status="ended") & Q(ended_at=None),
+                name="subscription_ended",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["account", "-created_at"], name="subscription_account"),
+            models.Index(
+                fields=["period_end"], name="subscription_due", condition=Q(status__in=["active", "past_due"])
+            ),
+            models.Index(fields=["created_at"], name="subscription_open", condition=Q(status="incomplete")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.plan_version} {self.status}"
+
+    @property
+    def in_force(self) -> bool:
+        """Gives its plan now."""
+        return self.status in self.IN_FORCE
+
+    @property
+    def renews(self) -> bool:
+        """Goes on after its period by itself."""
+        return self.in_force and not self.cancel_at_period_end
+
+    def move_to(self, status: str, *, now: datetime) -> None:
+        """Set the status if that step exists. Raises InvalidTransition."""
+        if status not in self.NEXT[self.status]:
+            raise InvalidTransition(current=self.status, wanted=status)
+        self.status, self.status_at = status, now
+        if status == self.Status.ENDED:
+            self.ended_at = now
+
+
+class Invoice(models.Model):
+    """One line of the billing history: what the provider asked for a subscription, and whether it was paid."""
+
+    class Kind(models.TextChoices):
+        SUBSCRIBE = "subscribe", _("Subscription")
+        RENEWAL = "renewal", _("Renewal")
+        CHANGE = "change", _("Change of plan")
+        OTHER = "other", _("Other")
+
+    class Status(models.TextChoices):
+        OPEN = "open", _("To be paid")
+        PAID = "paid", _("Paid")
+        FAILED = "failed", _("Not paid")
+        VOID = "void", _("Void")
+
+    NEXT: ClassVar[dict[str, set[str]]] = {
+        Status.OPEN: {Status.PAID, Status.FAILED, Status.VOID},
+        Status.FAILED: {Status.PAID, Status.VOID},
+        Status.PAID: set(),
+        Status.VOID: set(),
+    }
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    account = models.ForeignKey(Account, models.PROTECT, related_name="subscription_invoices", db_index=False)
+    subscription = models.ForeignKey(Subscription, models.PROTECT, related_name="invoices", db_index=False)
+    plan_version = models.ForeignKey(PlanVersion, models.PROTECT, related_name="+", verbose_name=_("plan"))
+    provider_id = models.CharField(_("at the provider"), max_length=255, unique=True)
+    number = models.CharField(_("number"), max_length=100, blank=True)
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind)
+    status = models.CharField(_("status"), max_length=6, choices=Status, default=Status.OPEN, editable=False)
+    status_at = models.DateTimeField(_("since"))
+    at = models.DateTimeField(_("date"))
+    amount_minor = models.BigIntegerField(_("amount"))
+    tax_minor = models.BigIntegerField(_("tax"), default=0)
+    paid_minor = models.BigIntegerField(_("paid"), default=0)
+    paid_usd = models.DecimalField(_("paid"), default=0, **AMOUNT)
+    currency = models.CharField(_("currency"), max_length=3)
+    period_start = models.DateTimeField(_("period from"), null=True, blank=True)
+    period_end = models.DateTimeField(_("period until"), null=True, blank=True)
+    paid_at = models.DateTimeField(_("paid"), null=True, blank=True)
+    payment_intent_id = models.CharField(_("payment"), max_length=255, blank=True)
+    charge_id = models.CharField(_("charge"), max_length=255, blank=True)
+    card_brand = models.CharField(max_length=40, blank=True)
+    card_last_four = models.CharField(max_length=4, blank=True)
+    failure = models.CharField(_("why it was not paid"), max_length=40, blank=True)
+    attempts = models.PositiveSmallIntegerField(_("tries"), default=0)
+    next_attempt_at = models.DateTimeField(_("next try"), null=True, blank=True)
+
+    objects: ClassVar[Any] = ScopedQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("invoice")
+        verbose_name_plural = _("invoices")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind__in=["subscribe", "renewal", "change", "other"]), name="sub_invoice_kind"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["open", "paid", "failed", "void"]), name="sub_invoice_status"
+            ),
+            models.CheckConstraint(
+                condition=Q(status="paid", paid_at__isnull=False) | ~Q(status="paid") & Q(paid_at=None, paid_minor=0),
+                name="sub_invoice_paid",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["account", "-at", "-id"], name="sub_invoice_account"),
+            models.Index(fields=["subscription", "-at"], name="sub_invoice_subscription"),
+            models.Index(fields=["payment_intent_id"], name="sub_invoice_intent", condition=~Q(payment_intent_id="")),
+        ]
+
+    def __str__(self) -> str:
+        return self.number or self.provider_id
+
+    def move_to(self, status: str, *, now: datetime) -> None:
+        """Set the status if that step exists. Raises InvalidTransition."""
+        if status not in self.NEXT[self.status]:
+            raise InvalidTransition(current=self.status, wanted=status)
+        self.status, self.status_at = status, now
