@@ -26,6 +26,8 @@ until the test says `deliver()`. What it offers:
     switch(**values)                    sandbox.switches: refunds="pending", disturb=["duplicate"], …
     lose_next_answer(regex, times=1)    the work is done, the connection is cut (with status=: answered by that error)
     fail_next(regex, status=500)        refused before any work
+    price(2000, name="Pro")             a product with a monthly price; the price's id
+    subscribe(price, card=…, …)         pay a subscription on the hosted page; the subscription, or what the page said
     objects(kind), refunds()            what the provider holds
     forget_idempotency_keys()           as the provider does after a day
     bad_requests_expected()             this test means to send requests that the API refuses
@@ -150,6 +152,32 @@ class Sandbox:
 
     def _browser(self, language: str) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"Accept-Language": language}, timeout=20)
+
+    # --- subscriptions --------------------------------------------------------------------------------------------
+    def price(self, amount: int = 2000, *, name: str = "Pro", interval: str = "month", **more: Any) -> str:
+        """A new product with a price per month; the id of the price."""
+        product = self.client.v1.products.create({"name": name})
+        params: Any = {"currency": "usd", "unit_amount": amount, "product": product.id, **more}
+        return self.client.v1.prices.create({**params, "recurring": {"interval": interval}}).id
+
+    def subscription_params(self, price: str, **more: Any) -> Any:
+        """Parameters of a checkout session in subscription mode that work."""
+        return {
+            "mode": "subscription",
+            "success_url": f"{self.url}/return?session={{CHECKOUT_SESSION_ID}}",
+            "cancel_url": f"{self.url}/canceled",
+            "line_items": [{"price": price, "quantity": 1}],
+            **more,
+        }
+
+    def subscribe(self, price: str, card: str = "4242424242424242", **more: Any) -> stripe.Subscription:
+        """Buy a subscription on the hosted page; it must be paid. `more` are parameters of the session."""
+        session = self.client.v1.checkout.sessions.create(self.subscription_params(price, **more))
+        paid = self.pay(session.id, card)
+        assert paid.ok, paid.message
+        session = self.client.v1.checkout.sessions.retrieve(session.id, {"expand": ["subscription"]})
+        assert isinstance(session.subscription, stripe.Subscription)
+        return session.subscription
 
     # --- events ---------------------------------------------------------------------------------------------------
     def deliver(self) -> int:
