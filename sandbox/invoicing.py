@@ -74,6 +74,25 @@ def issue(invoice: StoredObject, moment: Moment, *, setup_future_usage: str | No
         _paid(invoice, moment)
 
 
+def add_pending(subscription: StoredObject, lines: list[Json]) -> None:
+    """Keep lines for the subscription's next invoice."""
+    if lines:
+        subscription.private["pending_lines"] = pending(subscription) + lines
+        subscription.save(update_fields=["private"])
+
+
+def pending(subscription: StoredObject) -> list[Json]:
+    return list(subscription.private.get("pending_lines", []))
+
+
+def take_pending(subscription: StoredObject) -> list[Json]:
+    lines = pending(subscription)
+    if lines:
+        del subscription.private["pending_lines"]
+        subscription.save(update_fields=["private"])
+    return lines
+
+
 def settled_against_balance(total: int, balance: int, currency: str) -> tuple[int, int]:
     """What is left to pay, and the customer's balance afterwards; a negative balance is credit.
 

@@ -5,6 +5,7 @@ def register() -> None:
     """Load every resource; called once, when Django is ready."""
     from sandbox.resources import (  # noqa: F401
         balance_transactions,
+        billing_portal,
         charges,
         checkout_sessions,
         customers,
@@ -12,6 +13,7 @@ def register() -> None:
         early_fraud_warnings,
         events,
         invoice_payments,
+        invoice_previews,
         invoices,
         payment_intents,
         payment_methods,
@@ -20,5 +22,7 @@ def register() -> None:
         refunds,
         saved_cards,
         setup_intents,
+        subscription_schedules,
+        subscription_updates,
         subscriptions,
     )
