@@ -1,0 +1,175 @@
+"""Cases 21 to 23 of the payment design, through the real client, the sandbox and signed webhooks."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from billing.books.models import JournalEntry
+from billing.payments.models import PaymentEvent
+from billing.payments.stripe_processor import get_processor
+from config import clock
+from subscriptions import dunning, lifecycle
+from subscriptions.models import PlanChange, Subscription
+from tests.subscriptions.conftest import Club, inbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ORDER = ("customer.subscription.updated", "invoice.paid", "customer.subscription.created", "checkout.session.completed")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(ORDER[:3])), ids=lambda order: " ".join(order))
+def test_case_21_the_plan_comes_into_force_once_whatever_order_the_news_come_in(
+    club: Club, order: tuple[str, ...]
+) -> None:
+    row = club.start()
+    assert club.sandbox.pay(row.session_id).ok
+    for kind in order:
+        for event in club.sandbox.events(kind):
+            assert club.sandbox.send(event).status_code == 200
+    club.tell()
+    club.tell()
+
+    row = club.row()
+    assert (row.status, row.plan_version.plan_id, club.plan()) == ("active", "pro", "pro")
+    [period] = club.periods()
+    assert (period.starts_at >= row.period_start, period.ends_at) == (True, row.period_end)
+    assert (row.period_end - row.period_start).days in (28, 29, 30, 31)
+    assert club.invoices() == [("subscribe", "paid", 2000)]
+    assert JournalEntry.objects.filter(kind="subscription_paid").count() == 1
+    assert "parked" not in {state for _, state in inbox()}
+
+
+def test_case_21_what_was_never_paid_leaves_the_account_on_the_free_plan(club: Club) -> None:
+    row = club.start()
+    assert not club.sandbox.pay(row.session_id, "4000000000009995").ok
+    club.tell()
+    assert (club.row().status, club.plan()) == ("incomplete", "free")
+
+    club.sandbox.expire(row.session_id)
+    club.tell()
+    assert (club.row().status, club.plan()) == ("expired", "free")
+    assert club.periods() == []
+    assert not JournalEntry.objects.filter(kind="subscription_paid").exists()
+
+
+def test_case_22_an_upgrade_that_is_paid_is_in_force_at_once_with_one_invoice(club: Club) -> None:
+    club.subscribe()
+    asked = club.change("max")
+    club.tell()
+
+    assert (asked.status, club.row().plan_version.plan_id) == ("done", "max")
+    first, second = club.invoices()
+    assert (first, second[:2]) == (("subscribe", "paid", 2000), ("change", "paid"))
+    assert second[2] == asked.due_minor
+    assert [(w.ended_by, w.plan_version.plan_id) for w in club.periods()] == [("change", "pro"), ("", "max")]
+    assert club.booked() * 100 == 2000 + second[2]
+
+
+def test_case_22_an_upgrade_that_is_declined_leaves_the_old_plan(club: Club) -> None:
+    row = club.subscribe()
+    club.sandbox.in_dashboard(row.provider_id, "fail_next_payment")
+    with pytest.raises(lifecycle.PaymentDeclined):
+        club.change("max")
+    club.tell()
+    assert (PlanChange.objects.get().status, club.row().plan_version.plan_id) == ("declined", "pro")
+    assert [w.plan_version.plan_id for w in club.periods()] == ["pro"]
+
+    club.sandbox.move_clock("+24h")  # the pending update expires
+    club.tell()
+    assert PaymentEvent.objects.filter(type="customer.subscription.pending_update_expired").exists()
+    assert (club.row().plan_version.plan_id, club.plan()) == ("pro", "pro")
+    assert club.booked() == 20
+
+
+def test_case_22_a_downgrade_begins_with_the_next_period(club: Club, move) -> None:
+    club.subscribe("max")
+    asked = club.change("pro")
+    assert (asked.status, club.row().plan_version.plan_id, club.row().next_version.plan_id) == (
+        "scheduled",
+        "max",
+        "pro",
+    )
+    assert club.invoices() == [("subscribe", "paid", 10000)]
+
+    move("+32d")
+    club.tell()
+    assert (club.row().plan_version.plan_id, club.plan()) == ("pro", "pro")
+    assert PlanChange.objects.get().status == "done"
+    assert club.invoices()[1] == ("renewal", "paid", 2000)
+    assert [(w.plan_version.plan_id, w.carried) for w in club.periods()] == [("max", 0), ("pro", 0)]
+
+
+def test_case_22_a_downgrade_that_is_withdrawn_before_changes_nothing(club: Club, move) -> None:
+    club.subscribe("max")
+    club.change("pro")
+    lifecycle.withdraw(club.account.pk, actor=club.owner, processor=get_processor(), now=clock.now())
+    club.tell()
+    assert (PlanChange.objects.get().status, club.row().next_version) == ("withdrawn", None)
+
+    move("+32d")
+    club.tell()
+    assert club.plan() == "max"
+    assert club.invoices()[1] == ("renewal", "paid", 10000)
+
+
+def test_case_23_of_two_checkouts_one_is_kept_and_the_other_ended_and_paid_back_without_a_fee(club: Club) -> None:
+    first, second = club.start("pro"), club.start("max")  # two tabs
+    assert club.sandbox.pay(first.session_id).ok
+    assert club.sandbox.pay(second.session_id).ok
+    club.tell()
+    club.tell()
+
+    rows = {row.plan_version.plan_id: row for row in Subscription.objects.select_related("plan_version")}
+    statuses = sorted(row.status for row in rows.values())
+    assert statuses == ["active", "duplicate"]
+    kept = next(row for row in rows.values() if row.status == "active")
+    undone = next(row for row in rows.values() if row.status == "duplicate")
+    assert undone.undone_at is not None
+    assert undone.review_reason.startswith("a second subscription")
+    assert club.plan() == kept.plan_version.plan_id
+    [refund] = club.sandbox.refunds()
+    assert refund["amount"] == int(undone.plan_version.price_usd * 100)
+    assert club.booked() == kept.plan_version.price_usd
+    stand = {one["id"]: one["status"] for one in club.sandbox.objects("subscription")}
+    assert (stand[kept.provider_id], stand[undone.provider_id]) == ("active", "canceled")
+
+
+def test_case_23_undoing_a_second_one_whose_answer_was_lost_refunds_once(club: Club) -> None:
+    first, second = club.start("pro"), club.start("max")
+    for row in (first, second):
+        assert club.sandbox.pay(row.session_id).ok
+        club.settle(row)
+    undone = Subscription.objects.get(status="duplicate")
+    club.sandbox.lose_next_answer("^/v1/refunds$", times=3)
+    with pytest.raises(Exception, match=r"."):
+        dunning.undo_duplicate(undone.pk, processor=get_processor(), now=clock.now())
+    club.sandbox.forget_idempotency_keys()
+    for _ in range(2):
+        dunning.undo_duplicate(undone.pk, processor=get_processor(), now=clock.now())
+    assert len(club.sandbox.refunds()) == 1
+    assert JournalEntry.objects.filter(kind="subscription_refund").count() == 1
+
+
+def test_case_23_the_end_of_the_old_one_after_the_start_of_the_new_one_leaves_the_new_plan(club: Club, move) -> None:
+    old = club.subscribe()
+    club.renew(on=False)
+    move("+32d")
+    club.settle(old)
+    late = club.sandbox.events("customer.subscription.deleted")
+    new = club.subscribe("max")
+    for event in late:
+        club.sandbox.send(event)
+    club.tell()
+    assert {row.pk: row.status for row in Subscription.objects.all()} == {old.pk: "ended", new.pk: "active"}
+    assert club.plan() == "max"
+
+
+def test_case_23_an_unknown_price_in_the_dashboard_leaves_the_plan_and_calls_staff(club: Club, caplog) -> None:
+    row = club.subscribe()
+    club.sandbox.in_dashboard(row.provider_id, "unknown_price")
+    club.tell()
+    row = club.row()
+    assert (row.status, row.plan_version.plan_id, club.plan()) == ("active", "pro", "pro")
+    assert row.review_reason.startswith("the provider has another price")
+    assert any("ALERT" in one.message for one in caplog.records)
