@@ -57,6 +57,8 @@ def _cancel(row: StoredObject, moment: Moment) -> None:
 
 def _unknown_price(row: StoredObject, moment: Moment) -> None:
     """Sell something else from now on, at a price that our product has never seen. Nothing is billed for it."""
+    if row.data["pending_update"]:
+        standing.drop_pending(row, moment)
     call = Call({}, {}, moment)
     product = store.create("product", products.build(UNKNOWN, call, active=True), now=moment.now)
     events.record("product.created", product, moment)
