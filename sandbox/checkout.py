@@ -9,7 +9,7 @@ from django.utils.translation import gettext_noop
 
 from sandbox import events, payments, store, subscription_page
 from sandbox.cards import Outcome, TestCard
-from sandbox.errors import Json
+from sandbox.errors import Json, SessionClosed
 from sandbox.models import StoredObject
 from sandbox.resources import payment_intents, payment_methods
 from sandbox.settling import settles
@@ -31,10 +31,6 @@ PROVIDER_AWAY = Outcome(
     message=gettext_noop("This payment method is not available at the moment."),
 )
 NOT_CONFIRMED = gettext_noop("We are unable to authenticate your payment method. Please try another one.")
-
-
-class SessionClosed(Exception):
-    """The session is complete or has expired, so nothing more can be paid with it."""
 
 
 def customer_details(*, email: str | None, name: str | None = None, country: str | None = None) -> Json:
@@ -211,10 +207,9 @@ def _subscribes(session: StoredObject) -> bool:
 
 def intent_of(session: StoredObject, *, lock: bool = False) -> StoredObject | None:
     """The payment intent that the page pays, once there is one; in subscription mode the session does not name it."""
-    intent_id = session.data["payment_intent"]
-    if _subscribes(session) and "invoice" in session.private:
-        intent_id = store.get("invoice", session.private["invoice"]).private["payment_intent"]
-    return store.find("payment_intent", intent_id, lock=lock)
+    if _subscribes(session):
+        return subscription_page.intent_made(session, lock=lock)
+    return store.find("payment_intent", session.data["payment_intent"], lock=lock)
 
 
 def _intent(session: StoredObject, moment: Moment, *, email: str, name: str | None) -> StoredObject:
