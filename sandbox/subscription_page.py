@@ -10,8 +10,11 @@ from sandbox.resources import customers
 from sandbox.store import Moment
 
 
-def intent_of(session: StoredObject, moment: Moment, *, email: str, name: str | None) -> StoredObject:
-    """The intent of the subscription's first invoice; all three are made when the customer first tries to pay."""
+def intent_of(session: StoredObject, moment: Moment, *, email: str, name: str | None) -> StoredObject | None:
+    """The intent of the subscription's first invoice; all three are made when the customer first tries to pay.
+
+    None where the customer's credit pays that invoice, so that no card need be charged.
+    """
     made = intent_made(session, lock=True)
     if made is not None:
         if made.data["status"] in ("canceled", "succeeded"):  # its invoice was taken back, or paid by other means
@@ -27,7 +30,7 @@ def intent_of(session: StoredObject, moment: Moment, *, email: str, name: str | 
     subscription, invoice = subscribing.begin(customer, chosen, session.private["subscription_data"], moment)
     session.private |= {"subscription": subscription.object_id, "invoice": invoice.object_id}
     session.save(update_fields=["private"])
-    return invoicing.intent_of(invoice)
+    return invoicing.intent_of(invoice) if invoice.data["status"] == "open" else None
 
 
 def intent_made(session: StoredObject, *, lock: bool = False) -> StoredObject | None:
@@ -36,7 +39,7 @@ def intent_made(session: StoredObject, *, lock: bool = False) -> StoredObject | 
         return None
     store.get("subscription", session.private["subscription"], lock=lock)  # the lock that comes first
     invoice = store.get("invoice", session.private["invoice"], lock=lock)
-    return store.get("payment_intent", invoice.private["payment_intent"], lock=lock)
+    return store.find("payment_intent", invoice.private.get("payment_intent"), lock=lock)
 
 
 def _invoice(session: StoredObject) -> StoredObject:
@@ -45,13 +48,17 @@ def _invoice(session: StoredObject) -> StoredObject:
 
 def attempt(
     session: StoredObject, method: StoredObject, outcome: Outcome, moment: Moment, *, later: str
-) -> StoredObject:
-    """Try the card. A success attaches it, makes the subscription active and names both on the session."""
+) -> StoredObject | None:
+    """Try the card. A success attaches it, makes the subscription active and names both on the session.
+
+    The charge, or None where there is nothing to pay.
+    """
     subscription = store.get("subscription", session.private["subscription"], lock=True)
     invoice = _invoice(session)
-    charge = invoicing.attempt(invoice, method, outcome, moment, later=later)
-    assert charge is not None  # noqa: S101 - there is a card, so there is a charge
-    if outcome.succeeds:
+    charge = None
+    if invoice.data["status"] == "open":
+        charge = invoicing.attempt(invoice, method, outcome, moment, later=later)
+    if invoice.data["status"] == "paid":
         store.change(method, customer=subscription.data["customer"])
         events.record("payment_method.attached", method, moment)
         # The card comes first, so that one event tells of both.

@@ -93,7 +93,7 @@ def pay_by_card(request: HttpRequest, session: StoredObject) -> HttpResponse:
             )
     except SessionClosed:
         return _render(request, _fresh(session), status=409)
-    if charge.data["status"] == "failed":
+    if charge and charge.data["status"] == "failed":
         return _render(request, _fresh(session), form=form, declined=charge.data["failure_message"], status=402)
     return _back(session)
 

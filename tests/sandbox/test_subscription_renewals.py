@@ -148,6 +148,14 @@ def test_a_renewal_can_be_brought_forward(sandbox, bought):
     assert now.latest_invoice.billing_reason == "subscription_cycle"
 
 
+def test_a_renewal_can_be_brought_forward_again_and_again(sandbox, bought):
+    for _month in range(3):
+        before = period(fetched(sandbox, bought.id))
+        sandbox.renew(bought.id)
+        assert period(fetched(sandbox, bought.id))[0] > before[0]
+    assert invoices(sandbox)[1:] == [("subscription_cycle", "paid", 2000)] * 3
+
+
 def test_a_first_payment_that_does_not_come_in_23_hours_expires_the_subscription(sandbox):
     price, customer = sandbox.price(2000), sandbox.client.v1.customers.create({"email": "a@example.com"})
     made = sandbox.client.v1.subscriptions.create(

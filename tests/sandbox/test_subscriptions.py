@@ -120,6 +120,22 @@ def test_a_page_whose_subscription_was_cancelled_meanwhile_takes_no_money(sandbo
     assert [one["status"] for one in sandbox.objects("charge")] == ["failed"]
 
 
+def test_credit_pays_the_first_invoice_before_the_card_does(sandbox):
+    """Credit comes from what an earlier subscription gave back."""
+    large, small = sandbox.price(10000), sandbox.price(2000)
+    customer = sandbox.client.v1.customers.create({"email": "payer@example.com"}).id
+    earlier = sandbox.subscribe(large, customer=customer)
+    sandbox.client.v1.subscriptions.cancel(earlier.id, {"prorate": True, "invoice_now": True})
+    credit = sandbox.client.v1.customers.retrieve(customer).balance
+    assert credit < -2000
+
+    bought = sandbox.subscribe(small, customer=customer)
+
+    assert (bought.status, len(sandbox.objects("charge"))) == ("active", 1)
+    assert sandbox.client.v1.invoices.retrieve(bought.latest_invoice).amount_due == 0
+    assert sandbox.client.v1.customers.retrieve(customer).balance == credit + 2000
+
+
 def test_events_of_a_subscription_are_signed_and_sent_like_all_others(sandbox):
     sandbox.subscribe(sandbox.price(2000))
     assert sandbox.deliver() == len(sandbox.events())
