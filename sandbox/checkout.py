@@ -9,7 +9,7 @@ from django.utils.translation import gettext_noop
 
 from sandbox import events, payments, store, subscription_page
 from sandbox.cards import Outcome, TestCard
-from sandbox.errors import Json
+from sandbox.errors import Json, SessionClosed
 from sandbox.models import StoredObject
 from sandbox.resources import payment_intents, payment_methods
 from sandbox.settling import settles
@@ -31,10 +31,6 @@ PROVIDER_AWAY = Outcome(
     message=gettext_noop("This payment method is not available at the moment."),
 )
 NOT_CONFIRMED = gettext_noop("We are unable to authenticate your payment method. Please try another one.")
-
-
-class SessionClosed(Exception):
-    """The session is complete or has expired, so nothing more can be paid with it."""
 
 
 def customer_details(*, email: str | None, name: str | None = None, country: str | None = None) -> Json:
@@ -61,11 +57,19 @@ def pay_by_card(
     email: str,
     name: str,
     moment: Moment,
-) -> StoredObject:
-    """Try to pay with a card; the charge says whether it worked. After a decline the session stays open."""
+) -> StoredObject | None:
+    """Try to pay with a card; the charge says whether it worked. After a decline the session stays open.
+
+    None where a subscription begins with nothing to pay.
+    """
     details = payment_methods.card_details(card, month=month, year=year, cvc_check=outcome.cvc_check)
     billing = payment_methods.billing_details(email=email, name=name, country="US")
     method = payment_methods.build("card", billing=billing, details=details)
+    if _subscribes(session):
+        _check_open(session, moment)
+        subscription_page.intent_of(session, moment, email=email, name=name)
+        kept = store.create("payment_method", method, now=moment.now, private={"card": card.number})
+        return _subscribe(session, kept, outcome, moment, email=email, name=name, later=card.later)
     return _pay(session, method, outcome, moment, email=email, name=name, later=card.later, number=card.number)
 
 
@@ -91,7 +95,8 @@ def _pay(
     number: str = "",
 ) -> StoredObject:
     _check_open(session, moment)
-    intent = _intent(session, moment, email=email, name=name)
+    intent = _intent(session, moment)
+    # A card that is kept is charged again by its number.
     method = store.create("payment_method", method_data, now=moment.now, private={"card": number})
     return _try(session, intent, method, outcome, moment, email=email, name=name, later=later, delayed=delayed)
 
@@ -115,26 +120,41 @@ def _try(
 ) -> StoredObject:
     if delayed:
         charge = payments.begin(intent, method, moment, ends=outcome, wait=payments.settlement_wait())
-    elif _subscribes(session):
-        charge = subscription_page.attempt(session, method, outcome, moment, later=later)
     else:
         charge = payments.attempt(intent, method, outcome, moment, later=later)
     if charge.data["status"] == "failed":
         return charge
-    if intent.data["setup_future_usage"] and intent.data["customer"] and not _subscribes(session):
+    if intent.data["setup_future_usage"] and intent.data["customer"]:
         store.change(method, customer=intent.data["customer"])
         events.record("payment_method.attached", method, moment)
-    details = customer_details(email=email, name=name, country=method.data["billing_details"]["address"]["country"])
-    session.due_at = None
-    store.change(
-        session,
-        status="complete",
-        payment_status="unpaid" if delayed else "paid",
-        customer_details=details,
-        url=None,
-    )
-    events.record("checkout.session.completed", session, moment)
+    _complete(session, method, moment, email=email, name=name, payment_status="unpaid" if delayed else "paid")
     return charge
+
+
+def _subscribe(
+    session: StoredObject,
+    method: StoredObject,
+    outcome: Outcome,
+    moment: Moment,
+    *,
+    email: str,
+    name: str | None,
+    later: str = "",
+) -> StoredObject | None:
+    charge = subscription_page.attempt(session, method, outcome, moment, later=later)
+    if charge is None or charge.data["status"] != "failed":
+        _complete(session, method, moment, email=email, name=name, payment_status="paid")
+    return charge
+
+
+def _complete(
+    session: StoredObject, method: StoredObject, moment: Moment, *, email: str, name: str | None, payment_status: str
+) -> None:
+    country = method.data["billing_details"]["address"]["country"]
+    details = customer_details(email=email, name=name, country=country)
+    session.due_at = None
+    store.change(session, status="complete", payment_status=payment_status, customer_details=details, url=None)
+    events.record("checkout.session.completed", session, moment)
 
 
 def challenge(
@@ -159,7 +179,12 @@ def challenge(
         now=moment.now,
         private={"card": card.number},
     )
-    intent = _intent(session, moment, email=email, name=name)
+    if _subscribes(session):
+        intent = subscription_page.intent_of(session, moment, email=email, name=name)
+    else:
+        intent = _intent(session, moment)
+    if intent is None:
+        raise SessionClosed
     intent.private["challenge"] = {"outcome": asdict(outcome), "email": email, "name": name, "later": card.later}
     store.change(
         intent,
@@ -189,6 +214,8 @@ def answer_challenge(session: StoredObject, confirmed: bool, moment: Moment) -> 
         method.save()
         outcome = Outcome(**waiting["outcome"])
         kept = {name: waiting[name] for name in ("email", "name", "later")}
+        if _subscribes(session):
+            return _subscribe(session, method, outcome, moment, **kept)
         return _try(session, intent, method, outcome, moment, **kept)
     error = {
         "type": "card_error",
@@ -211,16 +238,13 @@ def _subscribes(session: StoredObject) -> bool:
 
 def intent_of(session: StoredObject, *, lock: bool = False) -> StoredObject | None:
     """The payment intent that the page pays, once there is one; in subscription mode the session does not name it."""
-    intent_id = session.data["payment_intent"]
-    if _subscribes(session) and "invoice" in session.private:
-        intent_id = store.get("invoice", session.private["invoice"]).private["payment_intent"]
-    return store.find("payment_intent", intent_id, lock=lock)
-
-
-def _intent(session: StoredObject, moment: Moment, *, email: str, name: str | None) -> StoredObject:
-    """The session's payment intent, made when the customer first tries to pay."""
     if _subscribes(session):
-        return subscription_page.intent_of(session, moment, email=email, name=name)
+        return subscription_page.intent_made(session, lock=lock)
+    return store.find("payment_intent", session.data["payment_intent"], lock=lock)
+
+
+def _intent(session: StoredObject, moment: Moment) -> StoredObject:
+    """The session's payment intent, made when the customer first tries to pay."""
     if session.data["payment_intent"]:
         return store.get("payment_intent", session.data["payment_intent"], lock=True)
     data = session.data

@@ -25,16 +25,15 @@ def act(subscription_id: str, action: str, now: datetime) -> StoredObject:
         if row.data["status"] not in standing.RUNNING:
             raise ApiError(f"This subscription is {row.data['status']}.", param="id")
         ACTIONS[action](row, Moment(now))
-    settling.settle_due(now)
+        due = row.due_at if action == "renew" else None
+    settling.settle_due(max(now, due or now))
     return store.get("subscription", subscription_id)
 
 
 def _renew(row: StoredObject, moment: Moment) -> None:
     """Let the period end now; the renewal follows as it does by itself."""
-    at = store.seconds(moment.now)
-    if at <= standing.period_start(row):
-        raise ApiError("The period has only just begun.", param="id")
-    renewing.move_period_end(row, at)
+    # A period lasts a second at least, also of a subscription that was bought in this one.
+    renewing.move_period_end(row, max(store.seconds(moment.now), standing.period_start(row) + 1))
 
 
 def _fail_next_payment(row: StoredObject, moment: Moment) -> None:
@@ -57,6 +56,8 @@ def _cancel(row: StoredObject, moment: Moment) -> None:
 
 def _unknown_price(row: StoredObject, moment: Moment) -> None:
     """Sell something else from now on, at a price that our product has never seen. Nothing is billed for it."""
+    if row.data["pending_update"]:
+        standing.drop_pending(row, moment)
     call = Call({}, {}, moment)
     product = store.create("product", products.build(UNKNOWN, call, active=True), now=moment.now)
     events.record("product.created", product, moment)

@@ -33,6 +33,10 @@ class ApiError(Exception):
             self.body["param"] = param
 
 
+class SessionClosed(Exception):
+    """The session is complete or has expired, so nothing more can be paid with it."""
+
+
 def not_found(label: str, object_id: str, param: str = "id") -> ApiError:
     """The 404 of an id that does not exist, or that names something of another kind."""
     return ApiError(

@@ -6,8 +6,10 @@ from typing import Any
 from sandbox.errors import ApiError, Json
 from sandbox.models import StoredObject
 
-REFERENCES: dict[str, set[str]] = {"": {"charge", "payment_intent", "price", "subscription"}}
-"""kind of object -> fields that hold the id of another object; "" for parts of an object that have no kind."""
+REFERENCES: dict[str, set[str]] = {}
+"""kind of object -> fields that hold the id of another object."""
+IN_PARTS = {"charge", "payment_intent", "price", "subscription"}
+"""The same in parts of an object that have no kind of their own, as `payment.payment_intent` of an invoice payment."""
 INCLUDED: dict[tuple[str, str], Callable[[Json], Any]] = {}
 """(kind, field) -> what to show in a field that is absent unless it is asked for."""
 MAX_DEPTH = 4
@@ -35,15 +37,19 @@ def _walk(value: Any, segments: list[str], path: str, position: int) -> Any:
     elif isinstance(value, dict) and name in value:
         inner = value[name]
         if isinstance(inner, str):
-            if name not in REFERENCES.get(kind, ()):
+            if not _refers(kind, name):
                 raise _cannot(path, position)
             row = StoredObject.objects.filter(object_id=inner).first()
             inner = row.data if row else inner
-        elif not isinstance(inner, dict | list) and name not in REFERENCES.get(kind, ()):
+        elif not isinstance(inner, dict | list) and not _refers(kind, name):
             raise _cannot(path, position)
     else:
         raise _cannot(path, position)
     return {**value, name: _walk(inner, rest, path, position) if not isinstance(inner, str) else inner}
+
+
+def _refers(kind: str, name: str) -> bool:
+    return name in (REFERENCES.get(kind, ()) if kind else IN_PARTS)
 
 
 def _cannot(path: str, position: int) -> ApiError:

@@ -5,8 +5,8 @@ Each function takes the session's row locked and runs in a transaction.
 
 from sandbox import events, store
 from sandbox.cards import Outcome, TestCard
-from sandbox.checkout import SessionClosed, customer_details
-from sandbox.errors import Json
+from sandbox.checkout import customer_details
+from sandbox.errors import Json, SessionClosed
 from sandbox.models import StoredObject
 from sandbox.resources import payment_methods, setup_intents
 from sandbox.store import Moment

@@ -4,26 +4,42 @@ payment makes it active. After a decline it stays incomplete, and the page can t
 
 from sandbox import events, invoicing, standing, store, subscribing
 from sandbox.cards import Outcome
+from sandbox.errors import SessionClosed
 from sandbox.models import StoredObject
 from sandbox.resources import customers
 from sandbox.store import Moment
 
 
-def intent_of(session: StoredObject, moment: Moment, *, email: str, name: str | None) -> StoredObject:
-    """The intent of the subscription's first invoice; all three are made when the customer first tries to pay."""
-    if "invoice" in session.private:
-        return invoicing.intent_of(_invoice(session))
+def intent_of(session: StoredObject, moment: Moment, *, email: str, name: str | None) -> StoredObject | None:
+    """The intent of the subscription's first invoice; all three are made when the customer first tries to pay.
+
+    None where the customer's credit pays that invoice, so that no card need be charged.
+    """
+    made = intent_made(session, lock=True)
+    if made is not None:
+        if made.data["status"] in ("canceled", "succeeded"):  # its invoice was taken back, or paid by other means
+            raise SessionClosed
+        return made
     customer = session.data["customer"]
     if customer is None:
-        made = store.create("customer", customers.build({"email": email, "name": name}), now=moment.now)
-        store.change(made, invoice_prefix=made.object_id[-8:].upper())
-        events.record("customer.created", made, moment)
-        customer = made.object_id
+        new = store.create("customer", customers.build({"email": email, "name": name}), now=moment.now)
+        store.change(new, invoice_prefix=new.object_id[-8:].upper())
+        events.record("customer.created", new, moment)
+        customer = new.object_id
     chosen = [(item["price"], item["quantity"]) for item in session.private["line_items"]]
     subscription, invoice = subscribing.begin(customer, chosen, session.private["subscription_data"], moment)
     session.private |= {"subscription": subscription.object_id, "invoice": invoice.object_id}
     session.save(update_fields=["private"])
-    return invoicing.intent_of(invoice)
+    return invoicing.intent_of(invoice) if invoice.data["status"] == "open" else None
+
+
+def intent_made(session: StoredObject, *, lock: bool = False) -> StoredObject | None:
+    """That intent, once there is one."""
+    if "invoice" not in session.private:
+        return None
+    store.get("subscription", session.private["subscription"], lock=lock)  # the lock that comes first
+    invoice = store.get("invoice", session.private["invoice"], lock=lock)
+    return store.find("payment_intent", invoice.private.get("payment_intent"), lock=lock)
 
 
 def _invoice(session: StoredObject) -> StoredObject:
@@ -32,13 +48,17 @@ def _invoice(session: StoredObject) -> StoredObject:
 
 def attempt(
     session: StoredObject, method: StoredObject, outcome: Outcome, moment: Moment, *, later: str
-) -> StoredObject:
-    """Try the card. A success attaches it, makes the subscription active and names both on the session."""
+) -> StoredObject | None:
+    """Try the card. A success attaches it, makes the subscription active and names both on the session.
+
+    The charge, or None where there is nothing to pay.
+    """
     subscription = store.get("subscription", session.private["subscription"], lock=True)
     invoice = _invoice(session)
-    charge = invoicing.attempt(invoice, method, outcome, moment, later=later)
-    assert charge is not None  # noqa: S101 - there is a card, so there is a charge
-    if outcome.succeeds:
+    charge = None
+    if invoice.data["status"] == "open":
+        charge = invoicing.attempt(invoice, method, outcome, moment, later=later)
+    if invoice.data["status"] == "paid":
         store.change(method, customer=subscription.data["customer"])
         events.record("payment_method.attached", method, moment)
         # The card comes first, so that one event tells of both.

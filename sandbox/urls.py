@@ -1,6 +1,6 @@
 from django.urls import path
 
-from sandbox import api, views, views_control, views_disputes, views_setup
+from sandbox import api, views, views_control, views_disputes, views_portal, views_setup, views_subscriptions
 
 app_name = "sandbox"
 urlpatterns = [
@@ -14,6 +14,12 @@ urlpatterns = [
     path("checkout/<str:session_id>/qr.svg", views.qr_picture, name="qr_picture"),
     path("checkout/<str:session_id>/setup", views_setup.save_card, name="save_card"),
     path("checkout/<str:session_id>/expire", views.expire, name="expire"),
+    path("portal/<str:session_id>", views_portal.portal, name="portal"),
+    path("portal/<str:session_id>/default", views_portal.set_default, name="portal_default"),
+    path("portal/<str:session_id>/card", views_portal.add_card, name="portal_card"),
+    path("invoices/<str:invoice_id>", views_portal.invoice, name="invoice"),
+    path("invoices/<str:invoice_id>/pay", views_portal.pay_invoice, name="pay_invoice"),
+    path("invoices/<str:invoice_id>/pdf", views_portal.invoice_pdf, name="invoice_pdf"),
     path("control", views_control.control_page, name="control"),
     path("control/switches", views_control.switches_api, name="switches_api"),
     path("control/faults", views_control.faults_api, name="faults_api"),
@@ -25,5 +31,7 @@ urlpatterns = [
     path("control/refund/<str:payment_intent>", views_control.refund_in_dashboard, name="refund_in_dashboard"),
     path("control/disputes", views_disputes.act_api, name="disputes_api"),
     path("control/disputes/<str:object_id>", views_disputes.act, name="dispute"),
+    path("control/subscriptions", views_subscriptions.act_api, name="subscriptions_api"),
+    path("control/subscriptions/<str:object_id>", views_subscriptions.act, name="subscription"),
     path("control/settle/<str:object_id>", views_control.settle, name="settle"),
 ]

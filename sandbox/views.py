@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from config import clock
 from sandbox import cards, checkout, qr, setup_page, store, switches
+from sandbox.errors import SessionClosed
 from sandbox.forms import CardForm
 from sandbox.models import StoredObject
 from sandbox.store import Moment
@@ -90,9 +91,9 @@ def pay_by_card(request: HttpRequest, session: StoredObject) -> HttpResponse:
                 name=data["name"],
                 moment=Moment(now),
             )
-    except checkout.SessionClosed:
+    except SessionClosed:
         return _render(request, _fresh(session), status=409)
-    if charge.data["status"] == "failed":
+    if charge and charge.data["status"] == "failed":
         return _render(request, _fresh(session), form=form, declined=charge.data["failure_message"], status=402)
     return _back(session)
 
@@ -117,7 +118,7 @@ def pay_by_wallet(request: HttpRequest, session: StoredObject) -> HttpResponse:
                 email=(session.data["customer_details"] or {}).get("email") or "customer@example.com",
                 moment=Moment(clock.now()),
             )
-    except checkout.SessionClosed:
+    except SessionClosed:
         return _render(request, _fresh(session), status=409)
     if charge.data["status"] == "failed":
         return _render(request, _fresh(session), declined=charge.data["failure_message"], status=402)
@@ -149,7 +150,7 @@ def _challenge(
                 url=f"{settings.PUBLIC_URL}{path}",
                 moment=moment,
             )
-    except checkout.SessionClosed:
+    except SessionClosed:
         return None
     return HttpResponseRedirect(path, status=303)
 
@@ -171,7 +172,7 @@ def three_d_secure(request: HttpRequest, session: StoredObject) -> HttpResponse:
                 request.POST.get("outcome") == "succeed",
                 Moment(clock.now()),
             )
-    except checkout.SessionClosed:
+    except SessionClosed:
         return _render(request, _fresh(session), status=409)
     if charge is None:
         return _render(request, _fresh(session), declined=checkout.NOT_CONFIRMED, status=402)

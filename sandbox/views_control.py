@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from config import clock
-from sandbox import checkout, dashboard, delivery, store, switches, tasks, views_disputes
+from sandbox import checkout, dashboard, delivery, store, switches, tasks, views_disputes, views_subscriptions
 from sandbox.cards import SUCCESS
 from sandbox.errors import ApiError
 from sandbox.models import Delivery, Event, Fault, RequestLog, StoredObject
@@ -56,6 +56,7 @@ def control_page(request: HttpRequest) -> HttpResponse:
             ]
         ],
         **views_disputes.shown(SHOWN),
+        **views_subscriptions.shown(SHOWN),
         "events": events[:SHOWN],
         "waiting": Delivery.objects.filter(state__in=[Delivery.State.PENDING, Delivery.State.SENDING]).count(),
         "requests": RequestLog.objects.order_by("-pk")[:SHOWN],

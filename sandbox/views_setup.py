@@ -5,7 +5,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_POST
 
 from config import clock
-from sandbox import cards, checkout, setup, setup_page, store
+from sandbox import cards, setup, setup_page, store
+from sandbox.errors import SessionClosed
 from sandbox.models import StoredObject
 from sandbox.store import Moment
 from sandbox.views import _back, _fresh, _page
@@ -35,7 +36,7 @@ def save_card(request: HttpRequest, session: StoredObject) -> HttpResponse:
                 name=data["name"],
                 moment=Moment(now),
             )
-    except checkout.SessionClosed:
+    except SessionClosed:
         return setup_page.shown(request, _fresh(session), status=409)
     if not outcome.succeeds:
         return setup_page.shown(request, _fresh(session), form=form, declined=outcome.message, status=402)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox import events, expand, store
+from sandbox import ending, events, expand, standing, store
 from sandbox.errors import Json
 from sandbox.models import StoredObject
 from sandbox.params import ADDRESS, LIST, Array, Email, Metadata, Object, Text, TimeRange
@@ -99,6 +99,13 @@ def update(call: Call) -> Json:
 
 @endpoint("DELETE", "/v1/customers/{customer}")
 def delete(call: Call) -> Json:
+    """Forget a customer; the subscriptions that run end with it."""
+    running = StoredObject.objects.filter(
+        kind="subscription", customer=call.ids["customer"], data__status__in=standing.RUNNING
+    )
+    for subscription in running.order_by("pk").values_list("object_id", flat=True):
+        locked = store.get("subscription", subscription, lock=True)
+        ending.end(locked, call.moment, reason="cancellation_requested")
     row = store.get("customer", call.ids["customer"], lock=True)
     events.record("customer.deleted", row, call.moment)
     row.data = {"id": row.object_id, "object": "customer", "deleted": True}

@@ -46,14 +46,14 @@ def create(call: Call) -> Json:
     return row.data
 
 
-@endpoint("GET", "/v1/products/{product}")
+@endpoint("GET", "/v1/products/{id}")
 def retrieve(call: Call) -> Json:
-    return store.get("product", call.ids["product"]).data
+    return store.get("product", call.ids["id"]).data
 
 
-@endpoint("POST", "/v1/products/{product}", FIELDS)
+@endpoint("POST", "/v1/products/{id}", FIELDS)
 def update(call: Call) -> Json:
-    row = store.get("product", call.ids["product"], lock=True)
+    row = store.get("product", call.ids["id"], lock=True)
     changes = dict(call.params)
     if "metadata" in changes:
         changes["metadata"] = store.with_metadata(row.data["metadata"], changes["metadata"])

@@ -40,10 +40,10 @@ PENDING = {
 """What can wait for a payment."""
 
 
-@endpoint("POST", "/v1/subscriptions/{subscription}", UPDATE)
+@endpoint("POST", "/v1/subscriptions/{subscription_exposed_id}", UPDATE)
 def update(call: Call) -> Json:
     params = call.params
-    row = store.get("subscription", call.ids["subscription"], lock=True)
+    row = store.get("subscription", call.ids["subscription_exposed_id"], lock=True)
     _check(row, params)
     fields = _fields(row, params, call.moment)
     bills = "items" in params or params.get("billing_cycle_anchor", {}).get("type") == "now"
@@ -158,13 +158,13 @@ def _only_if_paid(row: StoredObject, invoice: StoredObject, change: Change, chan
 
 @endpoint(
     "DELETE",
-    "/v1/subscriptions/{subscription}",
+    "/v1/subscriptions/{subscription_exposed_id}",
     {"cancellation_details": CANCELLATION, "expand": EXPAND, "invoice_now": Boolean(), "prorate": Boolean()},
 )
 def cancel(call: Call) -> Json:
     """End it now. With `prorate` what is left of the period is credited; with `invoice_now` that is billed at once."""
     params = call.params
-    row = store.get("subscription", call.ids["subscription"], lock=True)
+    row = store.get("subscription", call.ids["subscription_exposed_id"], lock=True)
     if row.data["status"] in standing.ENDED:
         raise not_found("subscription", row.object_id)
     if "cancellation_details" in params:

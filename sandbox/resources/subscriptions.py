@@ -82,9 +82,9 @@ def check_card(method_id: str | None, customer: str) -> StoredObject | None:
     return method
 
 
-@endpoint("GET", "/v1/subscriptions/{subscription}")
+@endpoint("GET", "/v1/subscriptions/{subscription_exposed_id}")
 def retrieve(call: Call) -> Json:
-    return store.get("subscription", call.ids["subscription"]).data
+    return store.get("subscription", call.ids["subscription_exposed_id"]).data
 
 
 @endpoint(

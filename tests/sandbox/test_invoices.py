@@ -145,11 +145,3 @@ def test_a_price_that_is_retired_or_not_recurring_cannot_be_subscribed_to(sandbo
         api.checkout.sessions.create({**sandbox.subscription_params(sandbox.price(1000)), "mode": "payment"})
     bought = api.checkout.sessions.create(sandbox.session_params(line_items=[{"price": once.id, "quantity": 2}]))
     assert bought.amount_total == 200
-
-
-def test_a_customer_looks_after_cards_and_invoices_in_the_portal(sandbox):
-    bought = sandbox.subscribe(sandbox.price(2000))
-    session = sandbox.client.v1.billing_portal.sessions.create(
-        {"customer": bought.customer, "return_url": f"{sandbox.url}/back"}
-    )
-    assert session.url == f"{sandbox.url}/sandbox/portal/{session.id}"

@@ -131,6 +131,27 @@ def test_the_preview_of_the_renewal_is_at_the_price_of_the_next_phase(sandbox, p
     assert shown.amount_due == 2000
 
 
+def test_a_phase_of_two_months_lasts_for_two_renewals_and_says_so_on_the_subscription(sandbox, plan):
+    schedule = plan.downgrade(duration={"interval": "month", "interval_count": 2}, metadata={"why": "downgrade"})
+    first = plan.renewed()
+    assert first.metadata["why"] == "downgrade"
+    sandbox.run_due(datetime.fromtimestamp(item_of(first).current_period_end, UTC))
+    second = plan.found()
+    assert second.schedule == schedule.id
+    sandbox.run_due(datetime.fromtimestamp(item_of(second).current_period_end, UTC))
+    assert (plan.found().schedule, item_of(plan.found()).price.id) == (None, plan.small)
+
+
+def test_an_upgrade_of_a_scheduled_subscription_is_one_of_its_current_phase(sandbox, plan):
+    schedule = plan.downgrade()
+    huge = sandbox.price(50000, name="Huge")
+    items = [{"id": item_of(plan.bought).id, "price": huge}]
+    plan.api.subscriptions.update(plan.bought.id, {"items": items, "proration_behavior": "always_invoice"})
+    phases = plan.api.subscription_schedules.retrieve(schedule.id).phases
+    assert [phase["items"][0].price for phase in phases] == [huge, plan.small]
+    assert item_of(plan.renewed()).price.id == plan.small
+
+
 @pytest.mark.parametrize(
     "phases",
     [

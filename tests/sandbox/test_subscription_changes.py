@@ -6,6 +6,7 @@ import pytest
 import stripe
 
 from config import clock
+from sandbox.periods import end_of_period
 
 DECLINING = "4000000000000341"
 
@@ -193,6 +194,38 @@ def test_a_new_billing_cycle_can_begin_now(sandbox, shop):
     invoice = fetched(sandbox, now.id).latest_invoice
     assert [line.amount for line in invoice.lines.data][1] == 10000
     assert invoice.lines.data[0].amount < 0
+
+
+def test_a_price_per_year_begins_a_new_cycle(sandbox, shop):
+    yearly = sandbox.price(100000, name="Yearly", interval="year")
+    now = shop.to(yearly, proration_date=shop.half)
+    assert item_of(now).current_period_start == shop.half
+    assert item_of(now).current_period_end == end_of_period(shop.half, shop.half, "year")
+    invoice = fetched(sandbox, now.id).latest_invoice
+    assert lines(invoice) == [(-1000, shop.small), (100000, yearly)]
+
+
+def test_another_update_takes_the_place_of_one_that_waits(sandbox, shop):
+    shop.decline()
+    first = shop.upgrade()
+    second = shop.upgrade()
+    assert second.pending_update is not None
+    assert second.latest_invoice != first.latest_invoice
+    assert sandbox.client.v1.invoices.retrieve(first.latest_invoice).status == "void"
+
+
+def test_an_item_can_be_added_and_taken_away(sandbox, shop):
+    more = shop.api.subscriptions.update(
+        shop.bought.id, {"items": [{"price": shop.large, "quantity": 2}], "proration_date": shop.half}
+    )
+    assert [(one.price.id, one.quantity) for one in more["items"].data] == [(shop.small, 1), (shop.large, 2)]
+    added = more["items"].data[1].id
+    fewer = shop.api.subscriptions.update(
+        shop.bought.id, {"items": [{"id": added, "deleted": True}], "proration_date": shop.half}
+    )
+    assert [one.price.id for one in fewer["items"].data] == [shop.small]
+    sandbox.run_due(datetime.fromtimestamp(shop.end, UTC))
+    assert [amount for amount, _price in lines(fetched(sandbox, fewer.id).latest_invoice)] == [10000, -10000, 2000]
 
 
 def test_a_preview_says_what_the_upgrade_then_costs(sandbox, shop):

@@ -1,9 +1,12 @@
 """What time does to a subscription: renewals, dunning, an end with the period, a first payment that never came."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connections
 
+from sandbox import settling
 from sandbox.periods import end_of_period
 
 DAY = timedelta(days=1)
@@ -145,6 +148,14 @@ def test_a_renewal_can_be_brought_forward(sandbox, bought):
     assert now.latest_invoice.billing_reason == "subscription_cycle"
 
 
+def test_a_renewal_can_be_brought_forward_again_and_again(sandbox, bought):
+    for _month in range(3):
+        before = period(fetched(sandbox, bought.id))
+        sandbox.renew(bought.id)
+        assert period(fetched(sandbox, bought.id))[0] > before[0]
+    assert invoices(sandbox)[1:] == [("subscription_cycle", "paid", 2000)] * 3
+
+
 def test_a_first_payment_that_does_not_come_in_23_hours_expires_the_subscription(sandbox):
     price, customer = sandbox.price(2000), sandbox.client.v1.customers.create({"email": "a@example.com"})
     made = sandbox.client.v1.subscriptions.create(
@@ -173,3 +184,64 @@ def test_the_card_for_an_open_invoice_can_be_given_by_hand(sandbox, bought):
     paid = sandbox.client.v1.invoices.pay(invoice.id, {"payment_method": good})
     assert (paid.status, paid.amount_paid) == ("paid", 2000)
     assert fetched(sandbox, bought.id).status == "active"
+
+
+def test_two_sweeps_at_once_renew_a_subscription_once(sandbox, bought):
+    _start, end = period(bought)
+
+    def sweep():
+        settling.settle_due(when(end))
+        connections.close_all()
+
+    threads = [threading.Thread(target=sweep) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(sandbox.objects("invoice")) == 2
+    assert len(sandbox.objects("charge")) == 2
+
+
+def test_two_subscriptions_renew_in_the_order_of_their_days(sandbox):
+    price = sandbox.price(2000)
+    first = sandbox.subscribe(price)
+    sandbox.move_clock("+3d")
+    second = sandbox.subscribe(price)
+    sandbox.run_due(when(period(second)[1]) + 40 * DAY)
+    renewed = [
+        one["parent"]["subscription_details"]["subscription"]
+        for one in sandbox.objects("invoice")
+        if one["billing_reason"] == "subscription_cycle"
+    ]
+    assert renewed == [first.id, second.id, first.id, second.id]
+
+
+def test_a_subscription_without_a_card_is_past_due(sandbox, bought):
+    sandbox.client.v1.payment_methods.detach(bought.default_payment_method)
+    _start, end = period(bought)
+    sandbox.run_due(when(end))
+    now = fetched(sandbox, bought.id)
+    assert (now.status, now.latest_invoice.attempt_count) == ("past_due", 1)
+    assert len(sandbox.objects("charge")) == 1
+
+
+def test_a_card_that_asks_to_confirm_each_payment_is_declined_while_its_owner_is_away(sandbox, bought):
+    card = sandbox.keep_card(bought.customer, "4000002760003184")
+    sandbox.client.v1.subscriptions.update(bought.id, {"default_payment_method": card})
+    so_far = len(sandbox.events())
+    sandbox.run_due(when(period(bought)[1]))
+    assert fetched(sandbox, bought.id).status == "past_due"
+    assert "invoice.payment_action_required" in types_since(sandbox, so_far)
+
+
+def test_an_invoice_that_became_void_makes_its_subscription_active_again(sandbox, bought):
+    sandbox.in_dashboard(bought.id, "fail_next_payment")
+    sandbox.run_due(when(period(bought)[1]))
+    sandbox.client.v1.invoices.void_invoice(fetched(sandbox, bought.id).latest_invoice.id)
+    assert fetched(sandbox, bought.id).status == "active"
+
+
+def test_the_subscriptions_of_a_customer_who_is_deleted_end(sandbox, bought):
+    sandbox.client.v1.customers.delete(bought.customer)
+    assert fetched(sandbox, bought.id).status == "canceled"
+    assert sandbox.run_due(when(period(bought)[1])) == 0

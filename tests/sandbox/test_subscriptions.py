@@ -1,5 +1,8 @@
 """A subscription from the hosted page to its first invoice, and from the API."""
 
+import pytest
+import stripe
+
 DECLINED = "4000000000000002"
 CHALLENGE = "4000002500003155"
 
@@ -96,3 +99,60 @@ def test_a_page_that_expires_ends_what_it_began(sandbox):
     assert sandbox.objects("invoice")[0]["status"] == "void"
     assert sandbox.objects("payment_intent")[0]["status"] == "canceled"
     assert types(sandbox)[-1] == "checkout.session.expired"
+
+
+def test_two_pages_make_two_subscriptions_of_one_customer(sandbox):
+    price = sandbox.price(2000)
+    customer = sandbox.client.v1.customers.create({"email": "payer@example.com"}).id
+    first, second = opened(sandbox, price, customer=customer), opened(sandbox, price, customer=customer)
+    assert sandbox.pay(first.id).ok
+    assert sandbox.pay(second.id).ok
+    found = sandbox.client.v1.subscriptions.list({"customer": customer, "status": "active"}).data
+    assert len({one.id for one in found}) == 2
+
+
+def test_a_page_whose_subscription_was_cancelled_meanwhile_takes_no_money(sandbox):
+    session = opened(sandbox, sandbox.price(2000))
+    sandbox.pay(session.id, DECLINED)
+    [begun] = sandbox.objects("subscription")
+    assert sandbox.client.v1.subscriptions.cancel(begun["id"]).status == "incomplete_expired"
+    assert sandbox.pay(session.id).status == 409
+    assert [one["status"] for one in sandbox.objects("charge")] == ["failed"]
+
+
+def test_credit_pays_the_first_invoice_before_the_card_does(sandbox):
+    """Credit comes from what an earlier subscription gave back."""
+    large, small = sandbox.price(10000), sandbox.price(2000)
+    customer = sandbox.client.v1.customers.create({"email": "payer@example.com"}).id
+    earlier = sandbox.subscribe(large, customer=customer)
+    sandbox.client.v1.subscriptions.cancel(earlier.id, {"prorate": True, "invoice_now": True})
+    credit = sandbox.client.v1.customers.retrieve(customer).balance
+    assert credit < -2000
+
+    bought = sandbox.subscribe(small, customer=customer)
+
+    assert (bought.status, len(sandbox.objects("charge"))) == ("active", 1)
+    assert sandbox.client.v1.invoices.retrieve(bought.latest_invoice).amount_due == 0
+    assert sandbox.client.v1.customers.retrieve(customer).balance == credit + 2000
+
+
+def test_events_of_a_subscription_are_signed_and_sent_like_all_others(sandbox):
+    sandbox.subscribe(sandbox.price(2000))
+    assert sandbox.deliver() == len(sandbox.events())
+    assert {one.answer_status for one in sandbox.deliveries()} == {200}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"payment_intent_data": {"description": "x"}},
+        {"subscription_data": {"trial_period_days": 7}},
+        {"allowed_payment_method_types": ["alipay"]},
+        {"line_items": [{"quantity": 1, "price": "price_unknown"}]},
+        {"line_items": [{"price": "price_unknown"}]},
+    ],
+)
+def test_a_page_that_cannot_sell_a_subscription_is_refused(sandbox, change):
+    sandbox.bad_requests_expected()
+    with pytest.raises(stripe.InvalidRequestError):
+        opened(sandbox, sandbox.price(2000), **change)
