@@ -1,0 +1,230 @@
+"""The Flow cockpit: how much is left, until when, what happens next (F072, F077, F080-F083, C06, C07, C24, C26)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.models import F, OuterRef, Subquery
+
+from accounts.models import Account, ApiKey, User
+from billing.books.models import Wallet
+from billing.catalog.book import current_book
+from billing.catalog.flow_terms import STANDARD, FlowTerm
+from billing.metering.models import Funding, UsageRecord
+from subscriptions import standing
+from subscriptions.counting import LEAST_CALLS, ZERO, Counter, Forecast, Outlook, forecast, outlook
+from subscriptions.models import ExtraUsage, ExtraUsageMonth, QuotaWindow, Subscription
+from subscriptions.plans import Terms, current_plans
+from subscriptions.standing import Standing
+
+Kind = QuotaWindow.Kind
+KINDS: Final = (Kind.FIVE_HOURS, Kind.WEEK, Kind.PERIOD)
+ENDED_SHOWN_FOR: Final = timedelta(days=30)
+
+# --- What other parts of the page add --------------------------------------------------------------------------------
+Build = Callable[[Account, User, datetime], dict[str, Any]]
+_builders: dict[str, Build] = {}
+
+
+def adds(name: str, build: Build) -> None:
+    """Let a card of the page have `name` in its context: what `build(account, user, now)` returns."""
+    _builders[name] = build
+
+
+def added(account: Account, user: User, now: datetime) -> dict[str, Any]:
+    """What was added, by name."""
+    return {name: build(account, user, now) for name, build in _builders.items()}
+
+
+# --- The account's Flows ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """Extra Usage in this calendar month of UTC, in USD. `stops` says what keeps it from paying now: its `key`, its
+    `cap`, the `balance`; empty when nothing does."""
+
+    key: ApiKey
+    cap: Decimal
+    spent: Decimal
+    held: Decimal
+    month: date
+    resets_at: datetime
+    stops: str
+
+    @property
+    def left(self) -> Decimal:
+        """What it may still spend this month."""
+        return max(ZERO, self.cap - self.spent - self.held)
+
+    @property
+    def pays(self) -> bool:
+        """It would pay for a call now."""
+        return not self.stops
+
+
+@dataclass(frozen=True, slots=True)
+class Cockpit:
+    """An account's Flows at a moment. `terms` are those of the counters: of the open period, else of the plan now."""
+
+    standing: Standing
+    subscription: Subscription | None
+    ended: Subscription | None
+    terms: Terms
+    rate: FlowTerm | None
+    period_start: datetime | None
+    counters: tuple[Counter, ...]
+    forecasts: tuple[Forecast | None, ...]
+    outlook: Outlook
+    extra: Extra | None
+    next_plan: Terms | None
+    now: datetime
+
+    @property
+    def plan(self) -> Terms:
+        """The plan in force."""
+        return self.standing.plan
+
+    @property
+    def used_anything(self) -> bool:
+        """A window is open or was."""
+        return any(one.spoken_for for one in self.counters)
+
+
+def read(account_id: UUID, *, now: datetime) -> Cockpit:
+    """Everything above the fold, in at most seven queries. Reads only: a period that is due is opened by a call."""
+    held = standing.of([account_id], now=now)[account_id]
+    plans = current_plans()
+    subscription, ended = _subscriptions(account_id, held, now)
+    windows = _windows(account_id, now)
+    period = windows.get(Kind.PERIOD)
+    terms = plans.by_id[period.plan_version_id] if period else held.plan
+    counters = tuple(_counter(kind, windows.get(kind), terms) for kind in KINDS)
+    third = _third_newest(account_id) if any(one.used for one in counters) else None
+    return Cockpit(
+        standing=held,
+        subscription=subscription,
+        ended=ended,
+        terms=terms,
+        rate=rate_of(held.flow_class, now),
+        period_start=_start_of(period, subscription),
+        counters=counters,
+        forecasts=tuple(forecast(one, calls=_calls(one, third), now=now) for one in counters),
+        outlook=outlook(counters),
+        extra=extra_of(account_id, now) if held.extra_key else None,
+        next_plan=next((one for one in plans.on_offer(now) if one.rank > held.plan.rank), None),
+        now=now,
+    )
+
+
+def rate_of(flow_class: str, now: datetime) -> FlowTerm | None:
+    """What a Flow is to this class now; a class without a rate has the standard one, as at admission."""
+    book = current_book()
+    return book.flow_rate(flow_class, now) or book.flow_rate(STANDARD, now)
+
+
+def counters_of(account_id: UUID, plan: Terms, *, now: datetime) -> tuple[Counter, ...]:
+    """The three counters alone."""
+    windows = _windows(account_id, now)
+    period = windows.get(Kind.PERIOD)
+    terms = current_plans().by_id[period.plan_version_id] if period else plan
+    return tuple(_counter(kind, windows.get(kind), terms) for kind in KINDS)
+
+
+def _subscriptions(account_id: UUID, held: Standing, now: datetime) -> tuple[Subscription | None, Subscription | None]:
+    """The one that gives the plan, and, where none does, the one that ended lately."""
+    rows = Subscription.objects.filter(account_id=account_id).select_related("plan_version__plan", "next_version__plan")
+    if held.subscription is not None:
+        return rows.get(pk=held.subscription), None
+    known = rows.filter(status__in=[*Subscription.IN_FORCE, Subscription.Status.ENDED])
+    last: Subscription | None = known.order_by("-created_at").first()
+    over = (last.ended_at or last.grace_until or last.period_end) if last else None
+    return None, last if over is not None and over > now - ENDED_SHOWN_FOR else None
+
+
+def _windows(account_id: UUID, now: datetime) -> dict[str, QuotaWindow]:
+    """The windows that are open, by kind; those of a day or a week only within the open period, as admission asks."""
+    rows = QuotaWindow.objects.filter(account_id=account_id, starts_at__lte=now, ends_at__gt=now)
+    found = {row.kind: row for row in rows.select_related("follows__plan_version__plan")}
+    period = found.get(Kind.PERIOD)
+    return {kind: row for kind, row in found.items() if row is period or (period and row.period_id == period.pk)}
+
+
+def _counter(kind: str, row: QuotaWindow | None, terms: Terms) -> Counter:
+    if row is None:
+        caps = {Kind.FIVE_HOURS: terms.flows_5h, Kind.WEEK: terms.flows_week, Kind.PERIOD: terms.flows_period}
+        return Counter(kind, caps[Kind(kind)], enforced=kind != Kind.PERIOD or terms.enforce_period_cap)
+    return Counter(
+        kind=kind,
+        cap=row.cap,
+        used=row.used,
+        held=row.held,
+        carried=row.carried,
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        enforced=row.enforced,
+        carried_from=row.follows.plan_version.plan.name if row.follows else "",
+        window_id=row.pk,
+    )
+
+
+def _start_of(period: QuotaWindow | None, subscription: Subscription | None) -> datetime | None:
+    """When the billing period began: a change of plan within it opens new windows and no new period."""
+    if period is None:
+        return None
+    start: datetime = period.starts_at
+    if period.follows_id and subscription and subscription.period_start:
+        return min(start, subscription.period_start)
+    return start
+
+
+def _third_newest(account_id: UUID) -> datetime | None:
+    """When the last call but two was made on Flows: windows that are older have at least three."""
+    rows = UsageRecord.objects.filter(account_id=account_id, funding=Funding.SUBSCRIPTION)
+    rows = rows.exclude(funding=Funding.PAYG)  # said in these words so that the partial index is used
+    found: list[datetime] = list(
+        rows.order_by("-authorized_at", "-pk").values_list("authorized_at", flat=True)[LEAST_CALLS - 1 : LEAST_CALLS]
+    )
+    return found[0] if found else None
+
+
+def _calls(counter: Counter, third: datetime | None) -> int:
+    enough = third is not None and counter.starts_at is not None and third >= counter.starts_at
+    return LEAST_CALLS if enough else 0
+
+
+# --- Extra Usage ------------------------------------------------------------------------------------------------------
+def extra_of(account_id: UUID, now: datetime) -> Extra | None:
+    """Extra Usage where the account agreed to it; None where it did not."""
+    month = month_of(now)
+    this_month = ExtraUsageMonth.objects.filter(account_id=OuterRef("pk"), month=month)
+    wallet = Wallet.objects.filter(pk=OuterRef("pk"))
+    available = wallet.annotate(found=F("balance") - F("overdraft") - F("held") + F("credit_limit")).values("found")
+    row = (
+        ExtraUsage.objects.filter(pk=account_id, enabled=True)
+        .select_related("api_key")
+        .annotate(spent=Subquery(this_month.values("spent")), held=Subquery(this_month.values("held")))
+        .annotate(available=Subquery(available))
+        .first()
+    )
+    if row is None or row.api_key is None or row.monthly_cap is None:
+        return None
+    key = row.api_key
+    spent, held = row.spent or ZERO, row.held or ZERO
+    stops = ""
+    if key.disabled_at is not None or (key.expires_at is not None and key.expires_at <= now):
+        stops = "key"
+    elif spent + held >= row.monthly_cap:
+        stops = "cap"
+    elif row.available is None or row.available <= 0:
+        stops = "balance"
+    year, number = divmod(month.year * 12 + month.month, 12)
+    return Extra(key, row.monthly_cap, spent, held, month, datetime(year, number + 1, 1, tzinfo=UTC), stops)
+
+
+def month_of(now: datetime) -> date:
+    """The calendar month of UTC that the cap of Extra Usage counts in, as its first day."""
+    return now.astimezone(UTC).date().replace(day=1)
