@@ -60,7 +60,8 @@ def used_since(account_id: UUID, since: datetime, *, by: str, now: datetime) -> 
             if sums["made"]:
                 add(since.date(), sums["spent"], sums["made"])
         else:
-            for line in grouped.annotate(spent=Sum("flows"), made=Count("pk")):
+            sums_by: Any = grouped.annotate(spent=Sum("flows"), made=Count("pk"))
+            for line in sums_by:
                 add(line[dimension], line["spent"], line["made"])
     lines = [Line(of, flows, calls) for of, (flows, calls) in found.items() if calls]
     if by == "day":

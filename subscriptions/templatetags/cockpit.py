@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 from django import template
@@ -12,10 +13,19 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
+from config.templatetags import ui
+
 register = template.Library()
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
 MINUTE: Final = timedelta(minutes=1)
+TENTH: Final = Decimal("0.1")
+
+
+@register.filter
+def about(value: Decimal) -> str:
+    """Flows to a tenth, for a number that is read at a glance; what is less than one keeps its places."""
+    return ui.flow_count(value.quantize(TENTH, rounding=ROUND_HALF_UP) if abs(value) >= 1 else value)
 
 
 @register.simple_tag
