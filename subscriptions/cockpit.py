@@ -9,17 +9,16 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import Case, OuterRef, Q, Subquery, When
 
 from accounts.models import Account, ApiKey, User
-from billing.books.models import Wallet
 from billing.catalog.book import current_book
 from billing.catalog.flow_terms import STANDARD, FlowTerm
 from billing.metering.models import Funding, UsageRecord
 from subscriptions import standing
 from subscriptions.counting import LEAST_CALLS, ZERO, Counter, Forecast, Outlook, forecast, outlook
-from subscriptions.models import ExtraUsage, ExtraUsageMonth, QuotaWindow, Subscription
-from subscriptions.plans import Terms, current_plans
+from subscriptions.models import ExtraUsageMonth, QuotaWindow, Subscription
+from subscriptions.plans import FREE, Terms, current_plans
 from subscriptions.standing import Standing
 
 Kind = QuotaWindow.Kind
@@ -95,26 +94,27 @@ class Cockpit:
 
 
 def read(account_id: UUID, *, now: datetime) -> Cockpit:
-    """Everything above the fold, in at most seven queries. Reads only: a period that is due is opened by a call."""
-    held = standing.of([account_id], now=now)[account_id]
+    """Everything above the fold, in three queries. Reads only: a period that is due is opened by a call."""
     plans = current_plans()
-    subscription, ended = _subscriptions(account_id, held, now)
-    windows = _windows(account_id, now)
+    account, last = _account(account_id, now), _newest_subscription(account_id)
+    extra = _extra(account, now)
+    held = _standing(account, last, extra, now)
+    windows = _windows(account_id, now, pace=True)
     period = windows.get(Kind.PERIOD)
     terms = plans.by_id[period.plan_version_id] if period else held.plan
     counters = tuple(_counter(kind, windows.get(kind), terms) for kind in KINDS)
-    third = _third_newest(account_id) if any(one.used for one in counters) else None
+    subscription = last if held.subscription else None
     return Cockpit(
         standing=held,
         subscription=subscription,
-        ended=ended,
+        ended=last if last and not subscription and _ended_at(last) > now - ENDED_SHOWN_FOR else None,
         terms=terms,
         rate=rate_of(held.flow_class, now),
         period_start=_start_of(period, subscription),
         counters=counters,
-        forecasts=tuple(forecast(one, calls=_calls(one, third), now=now) for one in counters),
+        forecasts=tuple(forecast(one, calls=_calls(windows.get(one.kind)), now=now) for one in counters),
         outlook=outlook(counters),
-        extra=extra_of(account_id, now) if held.extra_key else None,
+        extra=extra,
         next_plan=next((one for one in plans.on_offer(now) if one.rank > held.plan.rank), None),
         now=now,
     )
@@ -134,21 +134,59 @@ def counters_of(account_id: UUID, plan: Terms, *, now: datetime) -> tuple[Counte
     return tuple(_counter(kind, windows.get(kind), terms) for kind in KINDS)
 
 
-def _subscriptions(account_id: UUID, held: Standing, now: datetime) -> tuple[Subscription | None, Subscription | None]:
-    """The one that gives the plan, and, where none does, the one that ended lately."""
-    rows = Subscription.objects.filter(account_id=account_id).select_related("plan_version__plan", "next_version__plan")
-    if held.subscription is not None:
-        return rows.get(pk=held.subscription), None
-    known = rows.filter(status__in=[*Subscription.IN_FORCE, Subscription.Status.ENDED])
-    last: Subscription | None = known.order_by("-created_at").first()
-    over = (last.ended_at or last.grace_until or last.period_end) if last else None
-    return None, last if over is not None and over > now - ENDED_SHOWN_FOR else None
+def _account(account_id: UUID, now: datetime) -> Any:
+    """The account with its class, its wallet and its Extra Usage of this month."""
+    this_month = ExtraUsageMonth.objects.filter(account_id=OuterRef("pk"), month=month_of(now))
+    return (
+        Account.objects.select_related("flow_standing", "wallet", "extra_usage__api_key")
+        .annotate(spent=Subquery(this_month.values("spent")), held=Subquery(this_month.values("held")))
+        .get(pk=account_id)
+    )
 
 
-def _windows(account_id: UUID, now: datetime) -> dict[str, QuotaWindow]:
-    """The windows that are open, by kind; those of a day or a week only within the open period, as admission asks."""
+def _newest_subscription(account_id: UUID) -> Subscription | None:
+    """The one in force, or else the last that was."""
+    rows = Subscription.objects.filter(
+        account_id=account_id, status__in=[*Subscription.IN_FORCE, Subscription.Status.ENDED]
+    ).select_related("plan_version__plan", "next_version__plan")
+    in_force = Q(status__in=Subscription.IN_FORCE)
+    found: Subscription | None = rows.order_by(Case(When(in_force, then=0), default=1), "-created_at").first()
+    return found
+
+
+def _standing(account: Any, last: Subscription | None, extra: Extra | None, now: datetime) -> Standing:
+    """As `standing.of`, from rows that are here already."""
+    plans = current_plans()
+    row = getattr(account, "flow_standing", None)
+    plan, paid, lapsed = plans.current(FREE, now), None, False
+    if last is not None and last.in_force and last.period_end is not None:
+        ends = last.cancel_at_period_end
+        if standing.gives_plan(last.period_end, last.grace_until, ends=ends, now=now):
+            plan, paid, lapsed = plans.by_id[last.plan_version_id], last.pk, now >= last.period_end
+    key = extra.key.pk if extra else None
+    return Standing(account.pk, plan, row.flow_class if row else STANDARD, paid, lapsed, key)
+
+
+def _ended_at(last: Subscription) -> datetime:
+    """When it stopped giving its plan; one that nobody closed yet, when its time was over."""
+    found = last.ended_at or last.grace_until or last.period_end
+    assert found is not None  # noqa: S101  # a constraint: ended or in force has one of them
+    return found
+
+
+def _windows(account_id: UUID, now: datetime, *, pace: bool = False) -> dict[str, QuotaWindow]:
+    """The windows that are open, by kind; those of hours or a week only within the open period, as admission asks.
+
+    With `pace`, `third` is when the account's last call but two was made on Flows.
+    """
     rows = QuotaWindow.objects.filter(account_id=account_id, starts_at__lte=now, ends_at__gt=now)
-    found = {row.kind: row for row in rows.select_related("follows__plan_version__plan")}
+    rows = rows.select_related("follows__plan_version__plan")
+    if pace:
+        calls = UsageRecord.objects.filter(account_id=account_id, funding=Funding.SUBSCRIPTION)
+        calls = calls.exclude(funding=Funding.PAYG)  # said in these words so that the partial index is used
+        newest = calls.order_by("-authorized_at", "-pk").values("authorized_at")
+        rows = rows.annotate(third=Subquery(newest[LEAST_CALLS - 1 : LEAST_CALLS]))
+    found = {row.kind: row for row in rows}
     period = found.get(Kind.PERIOD)
     return {kind: row for kind, row in found.items() if row is period or (period and row.period_id == period.pk)}
 
@@ -181,46 +219,27 @@ def _start_of(period: QuotaWindow | None, subscription: Subscription | None) -> 
     return start
 
 
-def _third_newest(account_id: UUID) -> datetime | None:
-    """When the last call but two was made on Flows: windows that are older have at least three."""
-    rows = UsageRecord.objects.filter(account_id=account_id, funding=Funding.SUBSCRIPTION)
-    rows = rows.exclude(funding=Funding.PAYG)  # said in these words so that the partial index is used
-    found: list[datetime] = list(
-        rows.order_by("-authorized_at", "-pk").values_list("authorized_at", flat=True)[LEAST_CALLS - 1 : LEAST_CALLS]
-    )
-    return found[0] if found else None
-
-
-def _calls(counter: Counter, third: datetime | None) -> int:
-    enough = third is not None and counter.starts_at is not None and third >= counter.starts_at
-    return LEAST_CALLS if enough else 0
+def _calls(row: Any) -> int:
+    """How many calls the window has, no further than a forecast asks."""
+    return LEAST_CALLS if row is not None and row.third is not None and row.third >= row.starts_at else 0
 
 
 # --- Extra Usage ------------------------------------------------------------------------------------------------------
-def extra_of(account_id: UUID, now: datetime) -> Extra | None:
+def _extra(account: Any, now: datetime) -> Extra | None:
     """Extra Usage where the account agreed to it; None where it did not."""
-    month = month_of(now)
-    this_month = ExtraUsageMonth.objects.filter(account_id=OuterRef("pk"), month=month)
-    wallet = Wallet.objects.filter(pk=OuterRef("pk"))
-    available = wallet.annotate(found=F("balance") - F("overdraft") - F("held") + F("credit_limit")).values("found")
-    row = (
-        ExtraUsage.objects.filter(pk=account_id, enabled=True)
-        .select_related("api_key")
-        .annotate(spent=Subquery(this_month.values("spent")), held=Subquery(this_month.values("held")))
-        .annotate(available=Subquery(available))
-        .first()
-    )
-    if row is None or row.api_key is None or row.monthly_cap is None:
+    row = getattr(account, "extra_usage", None)
+    if row is None or not row.enabled or row.api_key is None or row.monthly_cap is None:
         return None
-    key = row.api_key
-    spent, held = row.spent or ZERO, row.held or ZERO
+    key, wallet = row.api_key, account.wallet
+    spent, held = account.spent or ZERO, account.held or ZERO
     stops = ""
     if key.disabled_at is not None or (key.expires_at is not None and key.expires_at <= now):
         stops = "key"
     elif spent + held >= row.monthly_cap:
         stops = "cap"
-    elif row.available is None or row.available <= 0:
+    elif wallet.balance - wallet.overdraft - wallet.held + wallet.credit_limit <= 0:
         stops = "balance"
+    month = month_of(now)
     year, number = divmod(month.year * 12 + month.month, 12)
     return Extra(key, row.monthly_cap, spent, held, month, datetime(year, number + 1, 1, tzinfo=UTC), stops)
 
