@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.contrib import admin
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.http import HttpRequest
+from django.utils.http import urlencode
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -266,7 +267,8 @@ def _charged(request: HttpRequest, obj: QuotaWindow) -> Panel:
             "pk", "held_flows"
         )
     )
-    ways = [(_("Newer"), "after", shown.newer), (_("Older"), "before", shown.older)]
+    ends = [(_("Newer"), "after", shown.newer), (_("Older"), "before", shown.older)]
+    ways = [(text, f"{row_url(obj)}?{urlencode({way: cursor})}") for text, way, cursor in ends if cursor]
     return Panel(
         _("Calls that count in it"),
         (_("time"), _("model"), _("Flows"), _("held before"), _("beyond its hold"), _("late"), _("request ID")),
@@ -274,7 +276,7 @@ def _charged(request: HttpRequest, obj: QuotaWindow) -> Panel:
         numbers=frozenset({2, 3, 4}),
         note=_note(obj, shown.rows),
         template="admin/window_ledger.html",
-        context={"ways": [(text, f"{row_url(obj)}?{way}={cursor}") for text, way, cursor in ways if cursor]},
+        context={"ways": ways},
         empty=_("No call has been charged in this window yet."),
     )
 

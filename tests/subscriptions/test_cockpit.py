@@ -14,12 +14,12 @@ from billing.books.ledger import lock_wallet
 from billing.metering import rollups
 from billing.metering.models import UsageRecord
 from config import clock
-from subscriptions import cockpit, flow_use, periods
+from subscriptions import classes, cockpit, flow_use, periods, standing
 from subscriptions.counting import Counter, forecast, outlook
 from subscriptions.models import ExtraUsageMonth
 from tests import factories
 from tests.billing.pages import signed_in, text_of
-from tests.subscriptions.driving import NOON, Driver, driver, plan_version
+from tests.subscriptions.driving import NOON, Driver, driver, flow_rate, plan_version
 
 PAGE = "/platform/subscription"
 MOST_QUERIES = 12
@@ -349,3 +349,26 @@ def test_other_parts_add_to_the_page_by_name(monkeypatch):
     cockpit.adds("test_part", lambda account, user, now: {"account": account, "user": user})
     client, user, account = signed_in(made.account)
     assert client.get(PAGE).context["test_part"] == {"account": account, "user": user}
+
+
+@commits
+def test_the_cockpit_reads_the_same_standing_as_admission_does():
+    made = driver(plan_version("pro"), usd="5")
+    made.agree("5")
+
+    def same(hours: float) -> None:
+        now = at(hours)
+        assert (
+            cockpit.read(made.account.pk, now=now).standing == standing.of([made.account.pk], now=now)[made.account.pk]
+        )
+
+    month = 24 * 30
+    for hours in (1, month - 1, month, month + 1, month + 24 * 3 - 1, month + 24 * 3):
+        same(hours)
+    made.subscription.cancel_at_period_end = True
+    made.subscription.save()
+    for hours in (month - 1, month, month + 1):
+        same(hours)
+    flow_rate("restricted", "79.2")
+    classes.set_class(made.account.pk, "restricted", reason="test", actor=None, now=NOON)
+    same(1)
