@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.contrib import admin
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models.lookups import Exact
 from django.http import HttpRequest
 from django.utils.http import urlencode
 from django.utils.translation import gettext, ngettext
@@ -24,7 +25,8 @@ from config.admin_base import staff_action
 from config.admin_cells import Panel, at, code, column, link, list_url, row_url, state, to
 from config.admin_finding import RECENT, first_id
 from config.templatetags import ui
-from subscriptions import cockpit, periods, resetting, standing
+from subscriptions import cockpit, resetting
+from subscriptions.counting import Counter
 from subscriptions.models import FlowHold, QuotaWindow
 from subscriptions.models_plans import FlowClass
 
@@ -87,21 +89,18 @@ def flow_panels(request: HttpRequest, owner: Account) -> list[Panel]:
     if not request.user.has_perm("subscriptions.view_quotawindow"):
         return []
     now = clock.now()
-    held = standing.of([owner.pk], now=now)[owner.pk]
-    rate = cockpit.rate_of(held.flow_class, now)
+    plan, flow_class, counters = cockpit.glance(owner.pk, now=now)
+    rate = cockpit.rate_of(flow_class, now)
     note = gettext(
         "%(plan)s (version %(version)s), %(price)s a month. Flow class %(flow_class)s: %(rate)s Flows per USD."
     )
-    windows = {row.kind: row for row in periods.open_windows(owner.pk, now).values()}
     return [
         Panel(
             _("Flows"),
             (_("window"), _("used"), _("held"), _("carried over"), _("cap"), _("left"), _("ends")),
             [
                 (
-                    link(windows[one.kind], QuotaWindow.Kind(one.kind).label)
-                    if one.kind in windows
-                    else QuotaWindow.Kind(one.kind).label,
+                    _window_link(one),
                     ui.flow_count(one.used),
                     ui.flow_count(one.held),
                     ui.flow_count(one.carried),
@@ -109,20 +108,26 @@ def flow_panels(request: HttpRequest, owner: Account) -> list[Panel]:
                     ui.flow_count(one.left),
                     ui.when(one.ends_at, "seconds") if one.ends_at else gettext("begins with the next call"),
                 )
-                for one in cockpit.counters_of(owner.pk, held.plan, now=now)
+                for one in counters
             ],
             numbers=frozenset({1, 2, 3, 4, 5}),
             note=note
             % {
-                "plan": held.plan.name,
-                "version": held.plan.number,
-                "price": ui.usd_text(held.plan.price_usd),
-                "flow_class": FlowClass(held.flow_class).label,
+                "plan": plan.name,
+                "version": plan.number,
+                "price": ui.usd_text(plan.price_usd),
+                "flow_class": FlowClass(flow_class).label,
                 "rate": ui.number(rate.flows_per_usd) if rate else "–",
             },
             more=list_url(QuotaWindow, account__id__exact=owner.pk),
         )
     ]
+
+
+def _window_link(counter: Counter) -> Any:
+    """The counter by its name, leading to its window when one is open."""
+    label = QuotaWindow.Kind(counter.kind).label
+    return link(QuotaWindow(pk=counter.window_id), label) if counter.window_id else label
 
 
 AccountAdmin.add_panels(flow_panels, place=15)
@@ -220,9 +225,11 @@ class QuotaWindowAdmin(BillingDesk):
         return gettext("The window has ended; the next call opens a new one.")
 
 
-def _counts_in(obj: QuotaWindow) -> Exists:
-    """The call has its hold in this window: the pages' proof, row by row through the holds' key."""
-    return Exists(FlowHold.objects.filter(**{"pk": OuterRef("pk"), HOLD_OF[obj.kind]: obj.pk}))
+def _counts_in(obj: QuotaWindow) -> Exact:
+    """The call has its hold in this window. A subquery for each row, which the holds' key answers: as a join it could
+    be planned to read every hold."""
+    hold = FlowHold.objects.filter(pk=OuterRef("pk"))
+    return Exact(Subquery(hold.values(HOLD_OF[obj.kind])), obj.pk)
 
 
 def _under_way(obj: QuotaWindow) -> list[Panel]:

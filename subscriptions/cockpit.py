@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Case, OuterRef, Q, Subquery, When
+from django.db.models import Case, FilteredRelation, OuterRef, Q, Subquery, When
 
 from accounts.models import Account, ApiKey, User
 from billing.catalog.book import current_book
@@ -38,6 +38,12 @@ def adds(name: str, build: Build) -> None:
 def added(account: Account, user: User, now: datetime) -> dict[str, Any]:
     """What was added, by name."""
     return {name: build(account, user, now) for name, build in _builders.items()}
+
+
+_PAID: Final = ("paid__plan_version_id", "paid__period_end", "paid__grace_until", "paid__cancel_at_period_end")
+_SEEN: Final = (
+    "id", "kind", "period_id", "plan_version_id", "starts_at", "ends_at", "cap", "enforced", "used", "held", "carried",
+)  # fmt: skip
 
 
 # --- The account's Flows ---------------------------------------------------------------------------------------------
@@ -99,7 +105,7 @@ def read(account_id: UUID, *, now: datetime) -> Cockpit:
     account, last = _account(account_id, now), _newest_subscription(account_id)
     extra = _extra(account, now)
     held = _standing(account, last, extra, now)
-    windows = _windows(account_id, now, pace=True)
+    windows = _windows(account_id, now)
     period = windows.get(Kind.PERIOD)
     terms = plans.by_id[period.plan_version_id] if period else held.plan
     counters = tuple(_counter(kind, windows.get(kind), terms) for kind in KINDS)
@@ -126,12 +132,26 @@ def rate_of(flow_class: str, now: datetime) -> FlowTerm | None:
     return book.flow_rate(flow_class, now) or book.flow_rate(STANDARD, now)
 
 
-def counters_of(account_id: UUID, plan: Terms, *, now: datetime) -> tuple[Counter, ...]:
-    """The three counters alone."""
-    windows = _windows(account_id, now)
-    period = windows.get(Kind.PERIOD)
-    terms = current_plans().by_id[period.plan_version_id] if period else plan
-    return tuple(_counter(kind, windows.get(kind), terms) for kind in KINDS)
+def glance(account_id: UUID, *, now: datetime) -> tuple[Terms, str, tuple[Counter, ...]]:
+    """The plan, the Flow class and the counters alone, in one query; not from which plan something was carried over."""
+    window = Q(quota_windows__starts_at__lte=now, quota_windows__ends_at__gt=now)
+    rows = list(
+        Account.objects.filter(pk=account_id)
+        .annotate(
+            open=FilteredRelation("quota_windows", condition=window),
+            paid=FilteredRelation("subscriptions", condition=Q(subscriptions__status__in=Subscription.IN_FORCE)),
+        )
+        .values_list("flow_standing__flow_class", *_PAID, *(f"open__{name}" for name in _SEEN))
+    )
+    plans = current_plans()
+    flow_class, version, end, grace, ends, *_ = rows[0]
+    given = version is not None and standing.gives_plan(end, grace, ends=ends, now=now)
+    plan = plans.by_id[version] if given else plans.current(FREE, now)
+    found = {row[len(_PAID) + 2]: QuotaWindow(**dict(zip(_SEEN, row[len(_PAID) + 1 :], strict=True))) for row in rows}
+    period = found.get(Kind.PERIOD)
+    terms = plans.by_id[period.plan_version_id] if period else plan
+    mine = {kind: one for kind, one in found.items() if one is period or (period and one.period_id == period.pk)}
+    return plan, flow_class or STANDARD, tuple(_counter(kind, mine.get(kind), terms) for kind in KINDS)
 
 
 def _account(account_id: UUID, now: datetime) -> Any:
@@ -174,18 +194,19 @@ def _ended_at(last: Subscription) -> datetime:
     return found
 
 
-def _windows(account_id: UUID, now: datetime, *, pace: bool = False) -> dict[str, QuotaWindow]:
+def _windows(account_id: UUID, now: datetime) -> dict[str, QuotaWindow]:
     """The windows that are open, by kind; those of hours or a week only within the open period, as admission asks.
 
-    With `pace`, `third` is when the account's last call but two was made on Flows.
+    `third` is when the account's last call but two was made on Flows.
     """
-    rows = QuotaWindow.objects.filter(account_id=account_id, starts_at__lte=now, ends_at__gt=now)
-    rows = rows.select_related("follows__plan_version__plan")
-    if pace:
-        calls = UsageRecord.objects.filter(account_id=account_id, funding=Funding.SUBSCRIPTION)
-        calls = calls.exclude(funding=Funding.PAYG)  # said in these words so that the partial index is used
-        newest = calls.order_by("-authorized_at", "-pk").values("authorized_at")
-        rows = rows.annotate(third=Subquery(newest[LEAST_CALLS - 1 : LEAST_CALLS]))
+    calls = UsageRecord.objects.filter(account_id=account_id, funding=Funding.SUBSCRIPTION)
+    calls = calls.exclude(funding=Funding.PAYG)  # said in these words so that the partial index is used
+    newest = calls.order_by("-authorized_at", "-pk").values("authorized_at")
+    rows = (
+        QuotaWindow.objects.filter(account_id=account_id, starts_at__lte=now, ends_at__gt=now)
+        .select_related("follows__plan_version__plan")
+        .annotate(third=Subquery(newest[LEAST_CALLS - 1 : LEAST_CALLS]))
+    )
     found = {row.kind: row for row in rows}
     period = found.get(Kind.PERIOD)
     return {kind: row for kind, row in found.items() if row is period or (period and row.period_id == period.pk)}

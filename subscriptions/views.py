@@ -93,6 +93,7 @@ def _flows(account: Account, seen: Cockpit, by: str) -> dict[str, Any]:
         "by": by,
         "flows_start": start,
         "flows_total": total,
+        "flows_scale": max((line.flows for line in lines), default=total) if by == "day" else total,
         "flow_calls": sum(line.calls for line in lines),
         "flow_lines": [
             {"line": line, "name": names.get(line.of), "url": _calls_url(line, by, seen, names)} for line in shown

@@ -355,6 +355,7 @@ def test_other_parts_add_to_the_page_by_name(monkeypatch):
 def test_the_cockpit_reads_the_same_standing_as_admission_does():
     made = driver(plan_version("pro"), usd="5")
     made.agree("5")
+    made.use("10", at(0.5))
 
     def same(hours: float) -> None:
         now = at(hours)
