@@ -102,7 +102,7 @@ def rows():
 
 
 # What a process asks once a second, whoever looks: has the catalogue changed, have the plans?
-RECHECKS = ('FROM "billing_catalogstate"', 'MAX("subscriptions_planversion"')
+RECHECKS = ("FROM billing_catalogstate", 'MAX("subscriptions_planversion"')
 
 
 def queries(client: Client, path: str) -> int:
