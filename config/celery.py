@@ -11,7 +11,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(
     [
         *("billing", "billing.books", "billing.payments", "billing.metering", "billing.catalog", "gateway"),
-        *("refunds", "accounts"),
+        *("refunds", "accounts", "subscriptions"),
     ]
 )
 
@@ -54,5 +54,9 @@ app.conf.beat_schedule = {
     },
     "payments: holds whose time is over": {"task": "billing.payments.tasks.release_holds", "schedule": 60.0},
     "payments: receipts not mailed": {"task": "billing.payments.tasks.sweep_receipts", "schedule": 60.0},
+    "subscriptions: renewals, changes and ends without news": {
+        "task": "subscriptions.tasks_billing.sweep_subscriptions",
+        "schedule": 30.0,
+    },
     "refunds: to send, or without news": {"task": "refunds.tasks.sweep", "schedule": 30.0},
 }

@@ -8,7 +8,7 @@ class SubscriptionsConfig(AppConfig):
     verbose_name = _("Subscriptions")
 
     def ready(self) -> None:
-        """Register the invariants, and the plans that every installation has."""
-        from subscriptions import seeds, verify  # noqa: F401
+        """Register the invariants, the events of subscriptions, and the plans that every installation has."""
+        from subscriptions import handlers, seeds, verify  # noqa: F401
 
         post_migrate.connect(seeds.plant, sender=self, dispatch_uid="subscriptions.seeds")

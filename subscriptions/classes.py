@@ -52,7 +52,7 @@ def set_class(account_id: UUID, flow_class: str, *, reason: str, actor: User | N
         )
         record = audit.record(
             actor=actor,
-            action="flow_class_set",
+            action="flow_class_changed",
             subject=row,
             reason=reason,
             before={"flow_class": before},

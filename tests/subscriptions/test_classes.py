@@ -45,7 +45,7 @@ def test_a_class_is_set_with_its_reason_and_holds_from_now_on(account):
         "insider", NOON, "With us from the first day", actor,
     )  # fmt: skip
     assert standing.of([account.pk], now=NOON)[account.pk].flow_class == "insider"
-    record = AuditRecord.objects.get(action="flow_class_set")
+    record = AuditRecord.objects.get(action="flow_class_changed")
     assert (record.account, record.actor, record.reason) == (account, actor, "With us from the first day")
     assert (record.before, record.after["flow_class"]) == ({"flow_class": "standard"}, "insider")
 
