@@ -65,6 +65,13 @@ GROUPS: Final = (
         ),
     ),
     (
+        gettext_lazy("Subscriptions"),
+        (
+            ("subscriptions.quotawindow", gettext_lazy("Quota windows"), "hourglass_top"),
+            ("subscriptions.flowstanding", gettext_lazy("Flow classes"), "bolt"),
+        ),
+    ),
+    (
         gettext_lazy("Catalogue"),
         (
             ("billing.model", gettext_lazy("Models"), "neurology"),

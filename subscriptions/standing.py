@@ -28,6 +28,11 @@ class Standing:
     extra_key: UUID | None = None
 
 
+def gives_plan(period_end: datetime, grace_until: datetime | None, *, ends: bool, now: datetime) -> bool:
+    """A subscription in force gives its plan until its period's end, and one that goes on for the grace after it."""
+    return now < period_end or (not ends and now < (grace_until or period_end + periods.grace()))
+
+
 def end_insider(account: Account, *, now: datetime) -> None:
     """An insider is one who stays: the class ends at the instant at which the paid time does, and only staff give it
     again (C25). The caller holds the wallet's lock."""
@@ -61,7 +66,7 @@ def of(accounts: Collection[UUID], *, now: datetime) -> dict[UUID, Standing]:
         if account in paid:
             pk, version, end, grace, ends = paid[account]
             assert end is not None  # noqa: S101  # a constraint: what is in force has a period
-            if now < end or (not ends and now < (grace or end + periods.grace())):
+            if gives_plan(end, grace, ends=ends, now=now):
                 plan, subscription, lapsed = plans.by_id[version], pk, now >= end
         found[account] = Standing(
             account, plan, classes.get(account, "standard"), subscription, lapsed, extra.get(account)

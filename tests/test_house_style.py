@@ -17,6 +17,8 @@ PURE = (
     "billing/catalog/rating.py",
     "billing/catalog/normalise.py",
     "billing/catalog/usage.py",
+    "subscriptions/advice.py",
+    "subscriptions/counting.py",
     "subscriptions/windows.py",
     "subscriptions/proration.py",
     "refunds/quote.py",

@@ -101,10 +101,14 @@ def rows():
     return account
 
 
+# What a process asks once a second, whoever looks: has the catalogue changed, have the plans?
+RECHECKS = ("FROM billing_catalogstate", 'MAX("subscriptions_planversion"')
+
+
 def queries(client: Client, path: str) -> int:
     with CaptureQueriesContext(connection) as taken:
         assert client.get(path).status_code == 200
-    return len([one for one in taken if "SAVEPOINT" not in one["sql"]])
+    return len([one for one in taken if not any(told in one["sql"] for told in ("SAVEPOINT", *RECHECKS))])
 
 
 def test_a_list_takes_few_queries_whatever_it_holds(rows):
@@ -119,6 +123,7 @@ def test_a_rows_page_takes_few_queries(rows):
 
     client = desk("admin")
     client.get(page_of(UsageRecord.objects.first()))  # reads the price book
+    client.get(page_of(rows))  # reads the plans
     taken = {}
     for model in admin.site._registry:
         row = model._default_manager.order_by("pk").last()

@@ -13,7 +13,9 @@ from django.db import transaction
 
 from accounts.models import Account, ApiKey
 from billing.books.ledger import lock_wallet
-from billing.catalog.models import PriceVersion
+from billing.catalog import book
+from billing.catalog.models import CatalogState, PriceVersion
+from billing.catalog.models_flows import FlowRate
 from billing.catalog.usage import Usage
 from billing.errors import NotRecorded
 from billing.metering import holds, usage
@@ -46,6 +48,16 @@ def plan_version(code: str, **terms: Any) -> PlanVersion:
         | terms,
     )
     plans.forget()
+    return row
+
+
+def flow_rate(flow_class: str, per_usd: str, *, at: datetime = NOON - timedelta(days=9)) -> FlowRate:
+    """What a dollar of list price is in Flows for a class, from a moment on."""
+    row = FlowRate.objects.create(
+        flow_class=flow_class, flows_per_usd=Decimal(per_usd), effective_from=at, created_at=at
+    )
+    CatalogState.objects.filter(id=1).update(revision=1 + CatalogState.objects.get(id=1).revision)
+    book.forget()
     return row
 
 
