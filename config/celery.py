@@ -11,7 +11,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(
     [
         *("billing", "billing.books", "billing.payments", "billing.metering", "billing.catalog", "gateway"),
-        *("refunds", "accounts"),
+        *("refunds", "accounts", "subscriptions"),
     ]
 )
 
@@ -55,4 +55,8 @@ app.conf.beat_schedule = {
     "payments: holds whose time is over": {"task": "billing.payments.tasks.release_holds", "schedule": 60.0},
     "payments: receipts not mailed": {"task": "billing.payments.tasks.sweep_receipts", "schedule": 60.0},
     "refunds: to send, or without news": {"task": "refunds.tasks.sweep", "schedule": 30.0},
+    "subscriptions: caps of Extra Usage to tell of": {
+        "task": "subscriptions.tasks.tell_extra_usage",
+        "schedule": 60.0,
+    },
 }
