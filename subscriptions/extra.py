@@ -178,13 +178,13 @@ def _keep(
     row.changed_at = now
     row.save()
     after = told(row) | ({"agreed_text": agreed} if agreed else {})
-    audit.record(actor=actor, actor_label=label, action=action, subject=row, now=now, before=was, after=after)
+    record = audit.record(actor=actor, actor_label=label, action=action, subject=row, now=now, before=was, after=after)
     if row.enabled and row.api_key is not None and row.monthly_cap is not None:
         extra_told.rearm(row.account_id, row.monthly_cap, now=now)
         notices.tell(
             row.account_id,
             "extra_usage_changed",
-            key=f"{action}:{now.isoformat()}",
+            key=f"extra_usage:{record.pk}",
             context={
                 "by": label,
                 "what": "on" if action == "extra_usage_on" else "changed",

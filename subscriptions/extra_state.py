@@ -75,7 +75,7 @@ def payable_keys(account_id: UUID, *, now: datetime, most: int = 50) -> list[Api
     followed = ApiKey.objects.filter(account=account_id, rotated_from__isnull=False).values("rotated_from")
     rows = ApiKey.objects.filter(account=account_id, kind=ApiKey.Kind.PAYG, disabled_at=None)
     live = rows.exclude(pk__in=followed).exclude(expires_at__lte=now)
-    return list(live.order_by(F("last_used_at").desc(nulls_last=True), "-created_at")[:most])
+    return list(live.order_by(F("last_used_at").desc(nulls_last=True), "-created_at", "-pk")[:most])
 
 
 def _problem(key: ApiKey, now: datetime) -> str:

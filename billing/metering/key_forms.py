@@ -77,7 +77,7 @@ class NewKeyForm(KeyForm):
 
     KINDS: ClassVar[list[tuple[str, Any]]] = [
         (ApiKey.Kind.PAYG, _("Pay as you go: from the balance")),
-        (ApiKey.Kind.SUBSCRIPTION, _("Subscription: the plan's Flows, never the balance")),
+        (ApiKey.Kind.SUBSCRIPTION, _("Subscription: from the plan's Flows")),
     ]
 
     LASTS: ClassVar[list[tuple[str, Any]]] = [
