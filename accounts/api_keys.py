@@ -24,10 +24,11 @@ class Moved(Protocol):
 @dataclass(frozen=True, slots=True)
 class Follower:
     """Something that names keys and goes with them when they are rotated. `lock` takes the account's lock that `moved`
-    writes under; it is taken before the key's own."""
+    writes under; it is taken before the key's own. `says` tells in words that it names a key, and what follows."""
 
     lock: Callable[[UUID], Any]
     moved: Moved
+    says: Callable[[ApiKey], str]
 
 
 _followers: list[Follower] = []
@@ -37,6 +38,11 @@ def follows_rotation(follower: Follower) -> None:
     """Register a follower; apps to the right do, from `AppConfig.ready()`."""
     if follower not in _followers:
         _followers.append(follower)
+
+
+def what_names(key: ApiKey) -> list[str]:
+    """What depends on this key, in sentences: for whoever is about to stop it."""
+    return [said for follower in _followers if (said := follower.says(key))]
 
 
 def _fields(secret: secrets.Secret) -> dict[str, Any]:

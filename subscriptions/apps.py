@@ -13,6 +13,6 @@ class SubscriptionsConfig(AppConfig):
         from billing.books.ledger import lock_wallet
         from subscriptions import extra, seeds, verify  # noqa: F401
 
-        api_keys.follows_rotation(api_keys.Follower(lock_wallet, extra.follow))
+        api_keys.follows_rotation(api_keys.Follower(lock_wallet, extra.follow, extra.says))
 
         post_migrate.connect(seeds.plant, sender=self, dispatch_uid="subscriptions.seeds")

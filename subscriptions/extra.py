@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import api_keys, audit
@@ -121,6 +122,16 @@ def follow(old: ApiKey, new: ApiKey, *, actor: User | None, actor_label: str, no
         actor=actor, actor_label=actor_label, action="extra_usage_key_followed", subject=row, now=now, before=was,
         after=told(row),
     )  # fmt: skip
+
+
+def says(key: ApiKey) -> str:
+    """That this key pays, for whoever is about to stop it; empty when it does not."""
+    if not ExtraUsage.objects.filter(pk=key.account_id, api_key=key, enabled=True).exists():
+        return ""
+    return gettext(
+        "Extra Usage is paid with this key. When it is rotated, its successor pays; when it is disabled, calls stop as "
+        "soon as a quota window is full."
+    )
 
 
 def told(row: ExtraUsage) -> dict[str, Any]:

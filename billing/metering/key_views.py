@@ -170,6 +170,7 @@ def _page(request: HttpRequest, found: ApiKey, *, status: int = 200, **more: Any
     )
     successor = ApiKey.objects.filter(rotated_from=found).first()
     context = {"shown": _shown(found, now, {}, book), "form": form, "days": DAYS, "successor": successor}
+    context["named_by"] = api_keys.what_names(found)
     return render(request, "keys/detail.html", context | more, status=status)
 
 
@@ -284,6 +285,5 @@ def disable(request: HttpRequest, key_id: UUID) -> HttpResponse:
             request, _("%(name)s is disabled. Calls with it are refused from now on.") % {"name": found.name}
         )
         return redirect("metering:keys")
-    return render(
-        request, "keys/disable.html", {"shown": _shown(found, now, _spend(account, now.date()), current_book())}
-    )
+    shown = _shown(found, now, _spend(account, now.date()), current_book())
+    return render(request, "keys/disable.html", {"shown": shown, "named_by": api_keys.what_names(found)})

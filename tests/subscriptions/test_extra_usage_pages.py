@@ -339,3 +339,13 @@ def test_the_keys_page_shows_the_kind_and_filters_by_it(account):
     assert "money one" not in text_of(client.get("/keys?kind=subscription"))
     assert "flows one" not in text_of(client.get("/keys?kind=payg"))
     assert "money one" in text_of(client.get("/keys?kind=nonsense"))
+
+
+def test_whoever_looks_at_or_stops_the_key_that_pays_reads_that_it_does(account):
+    key = on(account)
+    other, _ = factories.key(account)
+    client, *_ = signed_in(account)
+    said = "Extra Usage is paid with this key."
+    for path in ("", "/disable"):
+        assert said in text_of(client.get(f"/keys/{key.pk}{path}"))
+        assert said not in text_of(client.get(f"/keys/{other.pk}{path}"))
