@@ -54,6 +54,10 @@ app.conf.beat_schedule = {
     },
     "payments: holds whose time is over": {"task": "billing.payments.tasks.release_holds", "schedule": 60.0},
     "payments: receipts not mailed": {"task": "billing.payments.tasks.sweep_receipts", "schedule": 60.0},
+    "subscriptions: renewals, changes and ends without news": {
+        "task": "subscriptions.tasks_billing.sweep_subscriptions",
+        "schedule": 30.0,
+    },
     "refunds: to send, or without news": {"task": "refunds.tasks.sweep", "schedule": 30.0},
     "subscriptions: caps of Extra Usage to tell of": {
         "task": "subscriptions.tasks.tell_extra_usage",

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from django.utils.translation import gettext_noop
 
-from sandbox import events, payments, store
+from sandbox import events, payments, store, subscription_page
 from sandbox.cards import Outcome, TestCard
 from sandbox.errors import Json
 from sandbox.models import StoredObject
@@ -66,7 +66,7 @@ def pay_by_card(
     details = payment_methods.card_details(card, month=month, year=year, cvc_check=outcome.cvc_check)
     billing = payment_methods.billing_details(email=email, name=name, country="US")
     method = payment_methods.build("card", billing=billing, details=details)
-    return _pay(session, method, outcome, moment, email=email, name=name, later=card.later)
+    return _pay(session, method, outcome, moment, email=email, name=name, later=card.later, number=card.number)
 
 
 def pay_by_wallet(
@@ -88,10 +88,11 @@ def _pay(
     name: str | None,
     later: str = "",
     delayed: bool = False,
+    number: str = "",
 ) -> StoredObject:
     _check_open(session, moment)
-    intent = _intent(session, moment)
-    method = store.create("payment_method", method_data, now=moment.now)
+    intent = _intent(session, moment, email=email, name=name)
+    method = store.create("payment_method", method_data, now=moment.now, private={"card": number})
     return _try(session, intent, method, outcome, moment, email=email, name=name, later=later, delayed=delayed)
 
 
@@ -114,11 +115,13 @@ def _try(
 ) -> StoredObject:
     if delayed:
         charge = payments.begin(intent, method, moment, ends=outcome, wait=payments.settlement_wait())
+    elif _subscribes(session):
+        charge = subscription_page.attempt(session, method, outcome, moment, later=later)
     else:
         charge = payments.attempt(intent, method, outcome, moment, later=later)
     if charge.data["status"] == "failed":
         return charge
-    if intent.data["setup_future_usage"] and intent.data["customer"]:
+    if intent.data["setup_future_usage"] and intent.data["customer"] and not _subscribes(session):
         store.change(method, customer=intent.data["customer"])
         events.record("payment_method.attached", method, moment)
     details = customer_details(email=email, name=name, country=method.data["billing_details"]["address"]["country"])
@@ -151,9 +154,12 @@ def challenge(
     details = payment_methods.card_details(card, month=month, year=year, cvc_check=outcome.cvc_check)
     billing = payment_methods.billing_details(email=email, name=name, country="US")
     method = store.create(
-        "payment_method", payment_methods.build("card", billing=billing, details=details), now=moment.now
+        "payment_method",
+        payment_methods.build("card", billing=billing, details=details),
+        now=moment.now,
+        private={"card": card.number},
     )
-    intent = _intent(session, moment)
+    intent = _intent(session, moment, email=email, name=name)
     intent.private["challenge"] = {"outcome": asdict(outcome), "email": email, "name": name, "later": card.later}
     store.change(
         intent,
@@ -166,12 +172,14 @@ def challenge(
         },
     )
     events.record("payment_intent.requires_action", intent, moment)
+    if _subscribes(session):
+        subscription_page.asked_to_confirm(session, moment)
 
 
 def answer_challenge(session: StoredObject, confirmed: bool, moment: Moment) -> StoredObject | None:
     """What the holder told the bank. Confirmed, the card is tried and the charge says how that went; else None."""
     _check_open(session, moment)
-    intent = store.find("payment_intent", session.data["payment_intent"], lock=True)
+    intent = intent_of(session, lock=True)
     if intent is None or intent.data["status"] != "requires_action":
         raise SessionClosed
     waiting = intent.private.pop("challenge")
@@ -192,11 +200,27 @@ def answer_challenge(session: StoredObject, confirmed: bool, moment: Moment) -> 
     changes = {"status": "requires_payment_method", "last_payment_error": error}
     store.change(intent, **changes, next_action=None, payment_method=None)
     events.record("payment_intent.payment_failed", intent, moment)
+    if _subscribes(session):
+        subscription_page.not_confirmed(session, moment)
     return None
 
 
-def _intent(session: StoredObject, moment: Moment) -> StoredObject:
+def _subscribes(session: StoredObject) -> bool:
+    return bool(session.data["mode"] == "subscription")
+
+
+def intent_of(session: StoredObject, *, lock: bool = False) -> StoredObject | None:
+    """The payment intent that the page pays, once there is one; in subscription mode the session does not name it."""
+    intent_id = session.data["payment_intent"]
+    if _subscribes(session) and "invoice" in session.private:
+        intent_id = store.get("invoice", session.private["invoice"]).private["payment_intent"]
+    return store.find("payment_intent", intent_id, lock=lock)
+
+
+def _intent(session: StoredObject, moment: Moment, *, email: str, name: str | None) -> StoredObject:
     """The session's payment intent, made when the customer first tries to pay."""
+    if _subscribes(session):
+        return subscription_page.intent_of(session, moment, email=email, name=name)
     if session.data["payment_intent"]:
         return store.get("payment_intent", session.data["payment_intent"], lock=True)
     data = session.data
@@ -253,6 +277,8 @@ def expire(session: StoredObject, moment: Moment) -> None:
             }
             store.change(intent, **changes)
             events.record("payment_intent.canceled", intent, moment)
+    if _subscribes(session):
+        subscription_page.expire(session, moment)
     session.due_at = None
     store.change(session, status="expired", url=None)
     events.record("checkout.session.expired", session, moment)

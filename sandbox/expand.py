@@ -6,8 +6,8 @@ from typing import Any
 from sandbox.errors import ApiError, Json
 from sandbox.models import StoredObject
 
-REFERENCES: dict[str, set[str]] = {}
-"""kind of object -> fields that hold the id of another object."""
+REFERENCES: dict[str, set[str]] = {"": {"charge", "payment_intent", "price", "subscription"}}
+"""kind of object -> fields that hold the id of another object; "" for parts of an object that have no kind."""
 INCLUDED: dict[tuple[str, str], Callable[[Json], Any]] = {}
 """(kind, field) -> what to show in a field that is absent unless it is asked for."""
 MAX_DEPTH = 4

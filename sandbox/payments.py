@@ -12,6 +12,10 @@ from sandbox.models import StoredObject
 from sandbox.resources import balance_transactions, charges, early_fraud_warnings
 from sandbox.store import Moment
 
+LEAST = {"aud": 50, "cad": 50, "cny": 400, "eur": 50, "gbp": 30, "hkd": 400, "jpy": 50, "sgd": 50, "usd": 50}
+MOST = 99_999_999
+"""What one payment can be, in the smallest unit of its currency."""
+
 
 def attempt(
     intent: StoredObject, method: StoredObject, outcome: Outcome, moment: Moment, *, later: str = ""

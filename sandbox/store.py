@@ -12,12 +12,17 @@ from sandbox.errors import ApiError, Json, not_found
 from sandbox.models import StoredObject
 
 PREFIX = {
+    "billing_portal.session": "bps_",
     "balance_transaction": "txn_",
     "charge": "ch_",
     "checkout.session": "cs_test_",
     "customer": "cus_",
     "event": "evt_",
+    "invoice": "in_",
+    "invoice_payment": "inpay_",
+    "invoiceitem": "ii_",
     "item": "li_",
+    "line_item": "il_",
     "payment_intent": "pi_",
     "payment_method": "pm_",
     "price": "price_",
@@ -25,6 +30,9 @@ PREFIX = {
     "refund": "re_",
     "request": "req_",
     "setup_intent": "seti_",
+    "subscription": "sub_",
+    "subscription_item": "si_",
+    "subscription_schedule": "sub_sched_",
 }
 LABEL = {"payment_method": "PaymentMethod"}
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -101,6 +109,11 @@ def get(kind: str, object_id: str, *, param: str = "id", lock: bool = False) -> 
         error.status = status
         raise error
     return row
+
+
+def invoices_of(subscription_id: str) -> QuerySet[StoredObject]:
+    """All invoices of a subscription."""
+    return StoredObject.objects.filter(kind="invoice", data__parent__subscription_details__subscription=subscription_id)
 
 
 def with_metadata(old: dict[str, str], new: dict[str, str] | None) -> dict[str, str]:

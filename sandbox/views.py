@@ -158,7 +158,7 @@ def _challenge(
 @_page
 def three_d_secure(request: HttpRequest, session: StoredObject) -> HttpResponse:
     """The bank's page: the holder confirms the payment, refuses it, or walks away."""
-    intent = store.find("payment_intent", session.data["payment_intent"])
+    intent = checkout.intent_of(session)
     if intent is None or intent.data["status"] != "requires_action" or session.data["status"] != "open":
         return HttpResponseRedirect(reverse("sandbox:checkout", args=[session.object_id]))
     if request.method != "POST":
@@ -267,6 +267,7 @@ def _render(
             "about": item["price"]["product"] and _product_text(item["price"]["product"]),
             "quantity": item["quantity"],
             "amount": amount_text(item["amount_total"], item["currency"]),
+            "every": item["price"]["recurring"] and item["price"]["recurring"]["interval"],
         }
         for item in session.private["line_items"]
     ]

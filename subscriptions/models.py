@@ -1,6 +1,6 @@
 """The models of subscriptions, gathered where Django looks for them."""
 
-from subscriptions.models_billing import Invoice, Subscription
+from subscriptions.models_billing import Invoice, PlanChange, Subscription
 from subscriptions.models_conversations import Conversation
 from subscriptions.models_plans import FlowStanding, Plan, PlanPrice, PlanVersion
 from subscriptions.models_windows import ExtraUsage, ExtraUsageMonth, FlowHold, QuotaWindow
@@ -13,6 +13,7 @@ __all__ = [
     "FlowStanding",
     "Invoice",
     "Plan",
+    "PlanChange",
     "PlanPrice",
     "PlanVersion",
     "QuotaWindow",

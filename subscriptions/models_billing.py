@@ -29,13 +29,15 @@ class Subscription(models.Model):
         PAST_DUE = "past_due", _("Payment overdue")
         ENDED = "ended", _("Ended")
         EXPIRED = "expired", _("Never paid")
+        DUPLICATE = "duplicate", _("Second one, paid back")
 
     NEXT: ClassVar[dict[str, set[str]]] = {
-        Status.INCOMPLETE: {Status.ACTIVE, Status.EXPIRED},
+        Status.INCOMPLETE: {Status.ACTIVE, Status.EXPIRED, Status.DUPLICATE},
         Status.ACTIVE: {Status.PAST_DUE, Status.ENDED},
         Status.PAST_DUE: {Status.ACTIVE, Status.ENDED},
         Status.ENDED: set(),
-        Status.EXPIRED: {Status.ACTIVE},  # money that arrives after all is never left lying
+        Status.EXPIRED: {Status.ACTIVE, Status.DUPLICATE},  # money that arrives after all is never left lying
+        Status.DUPLICATE: set(),
     }
     IN_FORCE: ClassVar[frozenset[str]] = frozenset({Status.ACTIVE, Status.PAST_DUE})
 
@@ -70,6 +72,7 @@ class Subscription(models.Model):
     end_reason = models.CharField(_("why it ended"), max_length=200, blank=True)
     checked_at = models.DateTimeField(_("last asked"), null=True, blank=True)
     review_reason = models.CharField(_("to be looked at"), max_length=300, blank=True)
+    undone_at = models.DateTimeField(_("paid back"), null=True, blank=True)
 
     objects: ClassVar[Any] = ScopedQuerySet.as_manager()
 
@@ -86,7 +89,7 @@ class Subscription(models.Model):
             models.UniqueConstraint(fields=["session_id"], condition=~Q(session_id=""), name="subscription_session"),
             models.UniqueConstraint(fields=["account", "client_key"], name="subscription_intent"),
             models.CheckConstraint(
-                condition=Q(status__in=["incomplete", "active", "past_due", "ended", "expired"]),
+                condition=Q(status__in=["incomplete", "active", "past_due", "ended", "expired", "duplicate"]),
                 name="subscription_status",
             ),
             models.CheckConstraint(
@@ -105,7 +108,11 @@ class Subscription(models.Model):
             models.Index(
                 fields=["period_end"], name="subscription_due", condition=Q(status__in=["active", "past_due"])
             ),
-            models.Index(fields=["created_at"], name="subscription_open", condition=Q(status="incomplete")),
+            models.Index(
+                fields=["created_at"],
+                name="subscription_open",
+                condition=Q(status="incomplete") | Q(status="duplicate", undone_at=None),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -128,6 +135,77 @@ class Subscription(models.Model):
         self.status, self.status_at = status, now
         if status == self.Status.ENDED:
             self.ended_at = now
+
+
+class PlanChange(models.Model):
+    """A customer's wish for another plan: an upgrade now, or a smaller one from the next period. The row is the intent:
+    it is committed before the provider is asked."""
+
+    class Kind(models.TextChoices):
+        UPGRADE = "upgrade", _("Upgrade")
+        DOWNGRADE = "downgrade", _("Downgrade at the period's end")
+
+    class Status(models.TextChoices):
+        REQUESTED = "requested", _("Asked of the provider")
+        SCHEDULED = "scheduled", _("From the next period")
+        DONE = "done", _("In force")
+        DECLINED = "declined", _("Payment declined")
+        WITHDRAWN = "withdrawn", _("Withdrawn")
+
+    NEXT: ClassVar[dict[str, set[str]]] = {
+        Status.REQUESTED: {Status.SCHEDULED, Status.DONE, Status.DECLINED, Status.WITHDRAWN},
+        Status.SCHEDULED: {Status.DONE, Status.WITHDRAWN},
+        Status.DECLINED: {Status.DONE},  # a payment that arrives after all brings the plan
+        Status.DONE: set(),
+        Status.WITHDRAWN: {Status.DONE},  # the provider's answer was late
+    }
+    WAITING: ClassVar[frozenset[str]] = frozenset({Status.REQUESTED, Status.SCHEDULED})
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    account = models.ForeignKey(Account, models.PROTECT, related_name="plan_changes", db_index=False)
+    subscription = models.ForeignKey(Subscription, models.PROTECT, related_name="changes")
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind)
+    status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.REQUESTED, editable=False)
+    status_at = models.DateTimeField(_("since"))
+    from_version = models.ForeignKey(PlanVersion, models.PROTECT, related_name="+", verbose_name=_("from"))
+    to_version = models.ForeignKey(PlanVersion, models.PROTECT, related_name="+", verbose_name=_("to"))
+    at = models.DateTimeField(_("proration as of"))
+    due_minor = models.BigIntegerField(_("shown as due"), null=True, blank=True)
+    created_at = models.DateTimeField(_("asked"))
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    client_key = models.CharField(max_length=160, help_text=_("Names the intent: a header or a form's token."))
+    schedule_id = models.CharField(max_length=255, blank=True)
+
+    objects: ClassVar[Any] = ScopedQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("change of plan")
+        verbose_name_plural = _("changes of plan")
+        constraints = [
+            models.UniqueConstraint(fields=["account", "client_key"], name="plan_change_intent"),
+            models.UniqueConstraint(
+                fields=["subscription"], condition=Q(status__in=["requested", "scheduled"]), name="plan_change_one"
+            ),
+            models.CheckConstraint(condition=Q(kind__in=["upgrade", "downgrade"]), name="plan_change_kind"),
+            models.CheckConstraint(
+                condition=Q(status__in=["requested", "scheduled", "done", "declined", "withdrawn"]),
+                name="plan_change_status",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.from_version} → {self.to_version}"
+
+    @property
+    def idempotency_key(self) -> str:
+        """Names this change at the provider for ever."""
+        return f"plan_change:{self.pk}:v1"
+
+    def move_to(self, status: str, *, now: datetime) -> None:
+        """Set the status if that step exists. Raises InvalidTransition."""
+        if status not in self.NEXT[self.status]:
+            raise InvalidTransition(current=self.status, wanted=status)
+        self.status, self.status_at = status, now
 
 
 class Invoice(models.Model):

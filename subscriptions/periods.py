@@ -91,22 +91,37 @@ def bridge(account_id: UUID, *, now: datetime) -> None:
             begin(account_id, held.next_version or held.plan_version, held, start=start, end=end, now=now)
 
 
-def align(subscription: Subscription, *, start: datetime, end: datetime, now: datetime) -> None:
-    """Let the period's window be what the provider says: opened when it is new, its end moved when that differs.
+def follow_renewal(subscription: Subscription, *, now: datetime) -> None:
+    """The subscription has a new period: open its window, or take the one that was opened before the provider's word.
 
-    The caller holds the wallet's lock and has set the subscription's plan version.
+    The caller holds the wallet's lock and has set the subscription's plan version and period.
     """
-    version = subscription.plan_version
-    rows = QuotaWindow.objects.filter(subscription=subscription, kind=Kind.PERIOD)
-    last = rows.order_by("-starts_at").select_related("plan_version").first()
-    if last is None or last.ends_at <= start or (start > last.starts_at and last.plan_version_id != version.pk):
+    version, start, end = subscription.plan_version, subscription.period_start, subscription.period_end
+    assert start is not None  # noqa: S101
+    assert end is not None  # noqa: S101  # a constraint: what is in force has a period
+    rows = QuotaWindow.objects.filter(account_id=subscription.account_id, kind=Kind.PERIOD)
+    last = rows.order_by("-ends_at").first()
+    if last is None or last.ends_at <= start:
         begin(subscription.account_id, version, subscription, start=start, end=end, now=now)
-    elif last.plan_version_id != version.pk:
-        begin(subscription.account_id, version, subscription, start=now, end=end, now=now, carry=True)
-    elif last.ends_at != end and not last.ended_by and end > last.starts_at:
-        last.ends_at = end
-        last.save(update_fields=["ends_at"])
-        QuotaWindow.objects.filter(period=last, ends_at__gt=end).update(ends_at=end)
+        return
+    opened_ahead = last.subscription_id == subscription.pk and last.starts_at >= start
+    if opened_ahead and last.plan_version_id == version.pk:
+        move_end(subscription, now=now)
+        return
+    # Opened ahead for another plan; or the Free plan's, after the grace; or the provider ended the period early.
+    at = max(now, last.starts_at)
+    begin(subscription.account_id, version, subscription, start=at, end=max(end, at), now=now, carry=opened_ahead)
+
+
+def move_end(subscription: Subscription, *, now: datetime) -> None:
+    """Let the open period end when the provider says. The caller holds the wallet's lock."""
+    end = subscription.period_end
+    last = QuotaWindow.objects.filter(subscription=subscription, kind=Kind.PERIOD).order_by("-starts_at").first()
+    if last is None or end is None or last.ends_at == end or last.ended_by or end <= max(last.starts_at, now):
+        return
+    last.ends_at = end
+    last.save(update_fields=["ends_at"])
+    QuotaWindow.objects.filter(period=last, ends_at__gt=end).update(ends_at=end)
 
 
 def _anchor(subscription: Subscription) -> datetime:

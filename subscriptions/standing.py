@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from accounts import audit
+from accounts.models import Account
 from subscriptions import periods
 from subscriptions.models import ExtraUsage, FlowStanding, Subscription
+from subscriptions.models_plans import FlowClass
 from subscriptions.plans import FREE, Terms, current_plans
 
 
@@ -23,6 +26,21 @@ class Standing:
     subscription: UUID | None = None
     lapsed: bool = False
     extra_key: UUID | None = None
+
+
+def end_insider(account: Account, *, now: datetime) -> None:
+    """An insider is one who stays: the class ends at the instant at which the paid time does, and only staff give it
+    again (C25). The caller holds the wallet's lock."""
+    row = FlowStanding.objects.filter(pk=account.pk, flow_class=FlowClass.INSIDER).first()
+    if row is None:
+        return
+    row.flow_class, row.since, row.changed_by = FlowClass.STANDARD, now, None
+    row.reason = "the paid plan ended"
+    row.save()
+    audit.record(
+        actor=None, action="flow_class_changed", subject=row, account=account, now=now, reason=row.reason,
+        before={"flow_class": FlowClass.INSIDER}, after={"flow_class": FlowClass.STANDARD},
+    )  # fmt: skip
 
 
 def of(accounts: Collection[UUID], *, now: datetime) -> dict[UUID, Standing]:

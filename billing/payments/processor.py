@@ -15,6 +15,7 @@ from billing.payments.processor_books import ProviderBooks
 from billing.payments.processor_disputes import Disputes
 from billing.payments.processor_refunds import RefundProcessor
 from billing.payments.processor_saved import SavedCards
+from billing.payments.processor_subscriptions import SubscriptionProcessor
 
 
 class ProcessorUnavailable(BillingError):
@@ -148,7 +149,7 @@ class ReceivedEvent:
     body: dict[str, Any]
 
 
-class PaymentProcessor(Disputes, ProviderBooks, RefundProcessor, SavedCards, Protocol):
+class PaymentProcessor(Disputes, ProviderBooks, RefundProcessor, SavedCards, SubscriptionProcessor, Protocol):
     """Every call that makes something carries a key that was stored before it."""
 
     def create_customer(self, *, account_id: str, email: str, idempotency_key: str) -> str:

@@ -29,6 +29,7 @@ from billing.payments.stripe_client import StripeClient, our_errors
 from billing.payments.stripe_disputes import Disputes
 from billing.payments.stripe_refunds import Refunds
 from billing.payments.stripe_saved import SavedCards
+from billing.payments.stripe_subscriptions import Subscriptions
 
 TOLERANCE_SECONDS: Final = 300
 _WAITING_INTENTS: Final = {"processing", "requires_action", "requires_capture", "requires_confirmation"}
@@ -36,7 +37,7 @@ _REFUSED_INTENTS: Final = {"requires_payment_method", "canceled"}
 _LOCALES: Final = {"zh-hans": "zh", "en": "en"}
 
 
-class StripeProcessor(Books, Disputes, Refunds, SavedCards, StripeClient):
+class StripeProcessor(Books, Disputes, Refunds, SavedCards, Subscriptions, StripeClient):
     """`PaymentProcessor` over `stripe.StripeClient`."""
 
     def create_customer(self, *, account_id: str, email: str, idempotency_key: str) -> str:

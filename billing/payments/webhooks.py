@@ -50,6 +50,11 @@ QUIET: Final = frozenset(
         "customer.created",
         "customer.deleted",
         "customer.updated",
+        "invoice.created",
+        "invoice.finalized",
+        "invoice.payment_succeeded",
+        "invoice.updated",
+        "invoice_payment.paid",
         "payment_intent.amount_capturable_updated",
         "payment_intent.created",
         "payment_intent.requires_action",
@@ -57,9 +62,13 @@ QUIET: Final = frozenset(
         "payment_method.automatically_updated",
         "payment_method.detached",
         "payment_method.updated",
+        "price.created",
+        "product.created",
         "setup_intent.created",
         "setup_intent.requires_action",
         "setup_intent.setup_failed",
+        "subscription_schedule.completed",
+        "subscription_schedule.created",
     }
 )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.conf import settings
 
-from sandbox import checkout, expand, store
+from sandbox import checkout, expand, payments, store, subscribing
 from sandbox.errors import ApiError, Json, missing
 from sandbox.models import StoredObject
 from sandbox.params import (
@@ -29,8 +29,6 @@ CURRENCIES = {
     "alipay": {"aud", "cad", "cny", "eur", "gbp", "hkd", "jpy", "myr", "nzd", "sgd", "usd"},
     "wechat_pay": {"aud", "cad", "chf", "cny", "dkk", "eur", "gbp", "hkd", "jpy", "nok", "sek", "sgd", "usd"},
 }
-LEAST = {"aud": 50, "cad": 50, "cny": 400, "eur": 50, "gbp": 30, "hkd": 400, "jpy": 50, "sgd": 50, "usd": 50}
-MOST = 99_999_999
 OPEN_FOR = timedelta(hours=24)
 expand.REFERENCES["checkout.session"] = {"customer", "invoice", "payment_intent", "setup_intent", "subscription"}
 
@@ -81,6 +79,7 @@ CREATE: dict[str, Any] = {
     ),
     "setup_intent_data": setup_sessions.SETUP_INTENT_DATA,
     "saved_payment_method_options": Object({"payment_method_save": Text(choices=("disabled", "enabled"))}),
+    "subscription_data": Object({"description": Text(max_length=500), "metadata": Metadata()}),
     "submit_type": Text(choices=("auto", "book", "donate", "pay", "subscribe")),
     "success_url": Text(),
     "ui_mode": Text(choices=("hosted_page",)),
@@ -89,7 +88,10 @@ CREATE: dict[str, Any] = {
 
 @endpoint("POST", "/v1/checkout/sessions", CREATE)
 def create(call: Call) -> Json:
-    """Open a hosted page for one payment. The payment intent is made when the customer first tries to pay."""
+    """Open a hosted page for one payment, or for a subscription and its first.
+
+    The payment intent is made when the customer first tries to pay.
+    """
     params = call.params
     if params.get("mode") == "setup":
         return setup_sessions.create(call, _build, _expiry)
@@ -98,6 +100,7 @@ def create(call: Call) -> Json:
     items = line_items.build_all(params["line_items"], call)
     total = sum(item["amount_total"] for item in items)
     currency = items[0]["currency"]
+    _check_prices(params["mode"], items)
     _check_amount(total, currency)
     types = _types(params, currency)
     expires_at = _expiry(params, call)
@@ -105,7 +108,11 @@ def create(call: Call) -> Json:
         "checkout.session",
         _build(params, customer=customer, currency=currency, total=total, types=types, expires_at=expires_at),
         now=call.now,
-        private={"line_items": items, "payment_intent_data": params.get("payment_intent_data", {})},
+        private={
+            "line_items": items,
+            "payment_intent_data": params.get("payment_intent_data", {}),
+            "subscription_data": params.get("subscription_data", {}),
+        },
         due_at=store.from_seconds(expires_at),
     )
     store.change(row, url=f"{settings.PUBLIC_URL}/sandbox/checkout/{row.object_id}")
@@ -115,8 +122,9 @@ def create(call: Call) -> Json:
 def _check(params: Json) -> None:
     if "mode" not in params:
         raise missing("mode")
-    if params["mode"] != "payment":
-        raise ApiError(f"The sandbox does not serve mode={params['mode']} yet.", param="mode")
+    for name, mode in (("payment_intent_data", "payment"), ("subscription_data", "subscription")):
+        if name in params and params["mode"] != mode:
+            raise ApiError(f"You can not pass `{name}` in `{params['mode']}` mode.", param=name)
     for name in ("success_url", "line_items"):
         if not params.get(name):
             raise missing(name)
@@ -131,17 +139,29 @@ def _check(params: Json) -> None:
         )
 
 
+def _check_prices(mode: str, items: list[Json]) -> None:
+    prices = [item["price"] for item in items]
+    if mode == "subscription":
+        subscribing.check_together(prices)
+    elif any(price["recurring"] for price in prices):
+        raise ApiError(
+            "You specified `payment` mode but passed a recurring price. Either switch to `subscription` mode or use "
+            "only one-time prices.",
+            param="line_items",
+        )
+
+
 def _check_amount(total: int, currency: str) -> None:
-    least = LEAST.get(currency, 50)
+    least = payments.LEAST.get(currency, 50)
     if total < least:
         raise ApiError(
             f"The Checkout Session's total amount due must add up to at least {least} (smallest unit of {currency}).",
             code="amount_too_small",
             param="line_items",
         )
-    if total > MOST:
+    if total > payments.MOST:
         raise ApiError(
-            f"The total amount due must be no more than {MOST}.", code="amount_too_large", param="line_items"
+            f"The total amount due must be no more than {payments.MOST}.", code="amount_too_large", param="line_items"
         )
 
 
@@ -151,7 +171,7 @@ def _types(params: Json, currency: str) -> list[str]:
     refused = params.get("excluded_payment_method_types", [])
     fits = [
         name
-        for name in METHODS
+        for name in (RECURRING if params["mode"] == "subscription" else METHODS)
         if name in wanted and name not in refused and currency in CURRENCIES.get(name, {currency})
     ]
     if not fits:
@@ -180,6 +200,7 @@ def _build(
     types: list[str],
     expires_at: int,
 ) -> Json:
+    recurs = params["mode"] == "subscription"
     email = params.get("customer_email") or (customer.data.get("email") if customer else None)
     return {
         "adaptive_pricing": {"enabled": False},
@@ -202,7 +223,9 @@ def _build(
         "custom_text": dict.fromkeys(("after_submit", "shipping_address", "submit", "terms_of_service_acceptance")),
         "customer": customer.object_id if customer else None,
         "customer_account": None,
-        "customer_creation": None if customer else params.get("customer_creation", "if_required"),
+        "customer_creation": None
+        if customer
+        else params.get("customer_creation", "always" if recurs else "if_required"),
         "customer_details": checkout.customer_details(email=email) if email else None,
         "customer_email": params.get("customer_email"),
         "discounts": [],
@@ -216,7 +239,7 @@ def _build(
         "origin_context": None,
         "payment_intent": None,
         "payment_link": None,
-        "payment_method_collection": "if_required",
+        "payment_method_collection": "always" if recurs else "if_required",
         "payment_method_configuration_details": None,
         "payment_method_options": _options(params),
         "payment_method_types": types,
@@ -256,6 +279,7 @@ def _options(params: Json) -> Json:
         "customer_details": Object({"email!": Text()}),
         "payment_intent": Text(),
         "status": Text(choices=("complete", "expired", "open")),
+        "subscription": Text(),
     },
 )
 def index(call: Call) -> Json:
@@ -263,8 +287,9 @@ def index(call: Call) -> Json:
     for name in ("customer", "payment_intent"):
         if name in params:
             rows = rows.filter(**{name: params[name]})
-    if "status" in params:
-        rows = rows.filter(data__status=params["status"])
+    for name in ("status", "subscription"):
+        if name in params:
+            rows = rows.filter(**{f"data__{name}": params[name]})
     if "customer_details" in params:
         rows = rows.filter(data__customer_details__email=params["customer_details"]["email"])
     return store.listing(rows, params, url="/v1/checkout/sessions")

@@ -1,9 +1,10 @@
 """Line items of a checkout session, with the prices and products that `price_data` makes on the way."""
 
-from sandbox import expand, store
+from sandbox import store
 from sandbox.errors import ApiError, Json, missing
 from sandbox.models import StoredObject
 from sandbox.params import Array, Currency, Integer, Metadata, Object, Text
+from sandbox.resources import prices, products
 from sandbox.routes import Call
 
 PRODUCT = Object(
@@ -18,6 +19,7 @@ PRODUCT = Object(
 ITEM = Object(
     {
         "metadata": Metadata(),
+        "price": Text(),
         "price_data": Object(
             {
                 "currency!": Currency(),
@@ -30,7 +32,6 @@ ITEM = Object(
         "quantity": Integer(1, 999_999),
     }
 )
-expand.REFERENCES["price"] = {"product"}
 
 
 def build_all(given: list[Json], call: Call) -> list[Json]:
@@ -42,20 +43,17 @@ def build_all(given: list[Json], call: Call) -> list[Json]:
 
 
 def _build(given: Json, position: int, call: Call) -> Json:
-    data, at = given.get("price_data"), f"line_items[{position}]"
-    if data is None:
+    at = f"line_items[{position}]"
+    if ("price" in given) == ("price_data" in given):
         raise missing(f"{at}[price_data]")
-    if "unit_amount" not in data:
-        raise missing(f"{at}[price_data][unit_amount]")
-    if ("product" in data) == ("product_data" in data):
-        raise missing(f"{at}[price_data][product_data]")
     if "quantity" not in given:
         raise missing(f"{at}[quantity]")
-    if "product" in data:
-        product = store.get("product", data["product"], param=f"{at}[price_data][product]").data
+    if "price" in given:
+        price = prices.sellable(given["price"], f"{at}[price]")
+        product = store.get("product", price["product"]).data
     else:
-        product = _product(data["product_data"], call).data
-    total = data["unit_amount"] * given["quantity"]
+        price, product = _made_on_the_way(given["price_data"], at, call)
+    total = price["unit_amount"] * given["quantity"]
     return {
         "id": store.new_id("item", call.now),
         "object": "item",
@@ -64,61 +62,26 @@ def _build(given: Json, position: int, call: Call) -> Json:
         "amount_subtotal": total,
         "amount_tax": 0,
         "amount_total": total,
-        "currency": data["currency"],
+        "currency": price["currency"],
         "description": product["name"],
         "metadata": given.get("metadata", {}),
-        "price": _price(data, product["id"], call).data,
+        "price": price,
         "quantity": given["quantity"],
     }
 
 
-def _product(data: Json, call: Call) -> StoredObject:
-    """A product made on the way is not active: it cannot be sold again."""
-    return store.create(
-        "product",
-        {
-            "active": False,
-            "default_price": None,
-            "description": data.get("description"),
-            "images": data.get("images", []),
-            "marketing_features": [],
-            "metadata": data.get("metadata", {}),
-            "name": data["name"],
-            "package_dimensions": None,
-            "shippable": None,
-            "statement_descriptor": None,
-            "tax_code": None,
-            "type": "service",
-            "unit_label": data.get("unit_label"),
-            "updated": store.seconds(call.now),
-            "url": None,
-        },
-        now=call.now,
-    )
-
-
-def _price(data: Json, product: str, call: Call) -> StoredObject:
-    return store.create(
-        "price",
-        {
-            "active": False,
-            "billing_scheme": "per_unit",
-            "currency": data["currency"],
-            "custom_unit_amount": None,
-            "lookup_key": None,
-            "metadata": {},
-            "nickname": None,
-            "product": product,
-            "recurring": None,
-            "tax_behavior": data.get("tax_behavior", "unspecified"),
-            "tiers_mode": None,
-            "transform_quantity": None,
-            "type": "one_time",
-            "unit_amount": data["unit_amount"],
-            "unit_amount_decimal": str(data["unit_amount"]),
-        },
-        now=call.now,
-    )
+def _made_on_the_way(data: Json, at: str, call: Call) -> tuple[Json, Json]:
+    """The price and the product of `price_data`. They are not active: they cannot be sold again."""
+    if "unit_amount" not in data:
+        raise missing(f"{at}[price_data][unit_amount]")
+    if ("product" in data) == ("product_data" in data):
+        raise missing(f"{at}[price_data][product_data]")
+    if "product" in data:
+        product = store.get("product", data["product"], param=f"{at}[price_data][product]").data
+    else:
+        product = store.create("product", products.build(data["product_data"], call, active=False), now=call.now).data
+    price = store.create("price", prices.build(data, product["id"], active=False), now=call.now).data
+    return price, product
 
 
 def page(session: StoredObject, params: Json) -> Json:

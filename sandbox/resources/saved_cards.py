@@ -5,7 +5,7 @@ from typing import Any
 from sandbox import cards, events, payments, store
 from sandbox.errors import ApiError, Json, missing
 from sandbox.params import Array, Boolean, Currency, Email, Integer, Metadata, Text
-from sandbox.resources import checkout_sessions, payment_intents
+from sandbox.resources import payment_intents
 from sandbox.routes import Call, endpoint
 
 CREATE: dict[str, Any] = {
@@ -93,10 +93,8 @@ def _check(params: Json) -> None:
     for name in ("customer", "payment_method"):
         if name not in params:
             raise missing(name)
-    least = checkout_sessions.LEAST.get(params["currency"], 50)
+    least = payments.LEAST.get(params["currency"], 50)
     if params["amount"] < least:
         raise ApiError(f"Amount must be at least {least}.", code="amount_too_small", param="amount")
-    if params["amount"] > checkout_sessions.MOST:
-        raise ApiError(
-            f"Amount must be no more than {checkout_sessions.MOST}.", code="amount_too_large", param="amount"
-        )
+    if params["amount"] > payments.MOST:
+        raise ApiError(f"Amount must be no more than {payments.MOST}.", code="amount_too_large", param="amount")

@@ -10,7 +10,7 @@ from sandbox.params import Metadata, Object, Text
 from sandbox.routes import Call
 
 SETUP_INTENT_DATA = Object({"description": Text(max_length=1000), "metadata": Metadata()})
-_ONLY_FOR_PAYMENT = ("line_items", "payment_intent_data", "submit_type", "expires_at")
+_NOT_HERE = ("line_items", "payment_intent_data", "submit_type", "subscription_data")
 
 
 def create(call: Call, build: Any, expiry: Any) -> Json:
@@ -18,7 +18,7 @@ def create(call: Call, build: Any, expiry: Any) -> Json:
     params = call.params
     if not params.get("success_url"):
         raise missing("success_url")
-    for name in _ONLY_FOR_PAYMENT[:3]:
+    for name in _NOT_HERE:
         if name in params:
             raise ApiError(f"You can not pass `{name}` in `setup` mode.", param=name)
     if "currency" not in params and not params.get("allowed_payment_method_types"):

@@ -140,7 +140,7 @@ class Migration(migrations.Migration):
             name='Subscription',
             fields=[
                 ('id', models.UUIDField(default=config.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('status', models.CharField(choices=[('incomplete', 'Waiting for payment'), ('active', 'Active'), ('past_due', 'Payment overdue'), ('ended', 'Ended'), ('expired', 'Never paid')], default='incomplete', editable=False, max_length=10, verbose_name='status')),
+                ('status', models.CharField(choices=[('incomplete', 'Waiting for payment'), ('active', 'Active'), ('past_due', 'Payment overdue'), ('ended', 'Ended'), ('expired', 'Never paid'), ('duplicate', 'Second one, paid back')], default='incomplete', editable=False, max_length=10, verbose_name='status')),
                 ('status_at', models.DateTimeField(verbose_name='since')),
                 ('created_at', models.DateTimeField(verbose_name='created')),
                 ('client_key', models.CharField(help_text="Names the intent: a header or a form's token.", max_length=160)),
@@ -158,6 +158,7 @@ class Migration(migrations.Migration):
                 ('end_reason', models.CharField(blank=True, max_length=200, verbose_name='why it ended')),
                 ('checked_at', models.DateTimeField(blank=True, null=True, verbose_name='last asked')),
                 ('review_reason', models.CharField(blank=True, max_length=300, verbose_name='to be looked at')),
+                ('undone_at', models.DateTimeField(blank=True, null=True, verbose_name='paid back')),
                 ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='subscriptions', to='accounts.account')),
                 ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('next_version', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='subscriptions.planversion', verbose_name='plan from the next period')),
@@ -172,6 +173,29 @@ class Migration(migrations.Migration):
             model_name='quotawindow',
             name='subscription',
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='windows', to='subscriptions.subscription'),
+        ),
+        migrations.CreateModel(
+            name='PlanChange',
+            fields=[
+                ('id', models.UUIDField(default=config.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('kind', models.CharField(choices=[('upgrade', 'Upgrade'), ('downgrade', "Downgrade at the period's end")], max_length=10, verbose_name='kind')),
+                ('status', models.CharField(choices=[('requested', 'Asked of the provider'), ('scheduled', 'From the next period'), ('done', 'In force'), ('declined', 'Payment declined'), ('withdrawn', 'Withdrawn')], default='requested', editable=False, max_length=10, verbose_name='status')),
+                ('status_at', models.DateTimeField(verbose_name='since')),
+                ('at', models.DateTimeField(verbose_name='proration as of')),
+                ('due_minor', models.BigIntegerField(blank=True, null=True, verbose_name='shown as due')),
+                ('created_at', models.DateTimeField(verbose_name='asked')),
+                ('client_key', models.CharField(help_text="Names the intent: a header or a form's token.", max_length=160)),
+                ('schedule_id', models.CharField(blank=True, max_length=255)),
+                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='plan_changes', to='accounts.account')),
+                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('from_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='subscriptions.planversion', verbose_name='from')),
+                ('to_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='subscriptions.planversion', verbose_name='to')),
+                ('subscription', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='changes', to='subscriptions.subscription')),
+            ],
+            options={
+                'verbose_name': 'change of plan',
+                'verbose_name_plural': 'changes of plan',
+            },
         ),
         migrations.CreateModel(
             name='Invoice',
@@ -275,7 +299,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='subscription',
-            index=models.Index(condition=models.Q(('status', 'incomplete')), fields=['created_at'], name='subscription_open'),
+            index=models.Index(condition=models.Q(('status', 'incomplete'), models.Q(('status', 'duplicate'), ('undone_at', None)), _connector='OR'), fields=['created_at'], name='subscription_open'),
         ),
         migrations.AddConstraint(
             model_name='subscription',
@@ -295,7 +319,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='subscription',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['incomplete', 'active', 'past_due', 'ended', 'expired'])), name='subscription_status'),
+            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['incomplete', 'active', 'past_due', 'ended', 'expired', 'duplicate'])), name='subscription_status'),
         ),
         migrations.AddConstraint(
             model_name='subscription',
@@ -332,6 +356,22 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='quotawindow',
             constraint=models.CheckConstraint(condition=models.Q(('ended_by__in', ['', 'change', 'end', 'reset'])), name='quota_window_ended_by'),
+        ),
+        migrations.AddConstraint(
+            model_name='planchange',
+            constraint=models.UniqueConstraint(fields=('account', 'client_key'), name='plan_change_intent'),
+        ),
+        migrations.AddConstraint(
+            model_name='planchange',
+            constraint=models.UniqueConstraint(condition=models.Q(('status__in', ['requested', 'scheduled'])), fields=('subscription',), name='plan_change_one'),
+        ),
+        migrations.AddConstraint(
+            model_name='planchange',
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['upgrade', 'downgrade'])), name='plan_change_kind'),
+        ),
+        migrations.AddConstraint(
+            model_name='planchange',
+            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['requested', 'scheduled', 'done', 'declined', 'withdrawn'])), name='plan_change_status'),
         ),
         migrations.AddIndex(
             model_name='invoice',

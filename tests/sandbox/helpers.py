@@ -26,6 +26,13 @@ until the test says `deliver()`. What it offers:
     switch(**values)                    sandbox.switches: refunds="pending", disturb=["duplicate"], …
     lose_next_answer(regex, times=1)    the work is done, the connection is cut (with status=: answered by that error)
     fail_next(regex, status=500)        refused before any work
+    price(2000, name="Pro")             a product with a monthly price; the price's id
+    subscribe(price, card=…, …)         pay a subscription on the hosted page; the subscription
+    keep_card(customer, number)         attach a card to a customer; its id
+    run_due(now)                        let everything happen that is due at `now`, renewal after renewal
+    move_clock("+31d")                  move the installation's clock to this offset from the real time, and run_due
+    renew(id)                           let a subscription's period end now
+    in_dashboard(id, action)            "renew", "fail_next_payment", "pay_again", "cancel", "unknown_price"
     objects(kind), refunds()            what the provider holds
     forget_idempotency_keys()           as the provider does after a day
     bad_requests_expected()             this test means to send requests that the API refuses
@@ -43,7 +50,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -53,7 +60,18 @@ from django.conf import settings as django_settings
 from django.db import connections, transaction
 
 from config import clock
-from sandbox import API_VERSION, cards, checkout, dashboard, delivery, idempotency, settling, store, switches
+from sandbox import (
+    API_VERSION,
+    cards,
+    checkout,
+    dashboard,
+    dashboard_subscriptions,
+    delivery,
+    idempotency,
+    settling,
+    store,
+    switches,
+)
 from sandbox.models import Delivery, Event, RequestLog, StoredObject
 from sandbox.resources import refunds
 from sandbox.store import Moment
@@ -81,6 +99,7 @@ class Paid:
 @dataclass
 class Sandbox:
     url: str
+    settings: Any  # the fixture: what it changes is undone after the test
     _bad_requests_expected: bool = False
 
     @property
@@ -150,6 +169,55 @@ class Sandbox:
 
     def _browser(self, language: str) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"Accept-Language": language}, timeout=20)
+
+    # --- subscriptions --------------------------------------------------------------------------------------------
+    def price(self, amount: int = 2000, *, name: str = "Pro", interval: str = "month", **more: Any) -> str:
+        """A new product with a price per month; the id of the price."""
+        product = self.client.v1.products.create({"name": name})
+        params: Any = {"currency": "usd", "unit_amount": amount, "product": product.id, **more}
+        return self.client.v1.prices.create({**params, "recurring": {"interval": interval}}).id
+
+    def subscription_params(self, price: str, **more: Any) -> Any:
+        """Parameters of a checkout session in subscription mode that work."""
+        return {
+            "mode": "subscription",
+            "success_url": f"{self.url}/return?session={{CHECKOUT_SESSION_ID}}",
+            "cancel_url": f"{self.url}/canceled",
+            "line_items": [{"price": price, "quantity": 1}],
+            **more,
+        }
+
+    def subscribe(self, price: str, card: str = "4242424242424242", **more: Any) -> stripe.Subscription:
+        """Buy a subscription on the hosted page; it must be paid. `more` are parameters of the session."""
+        session = self.client.v1.checkout.sessions.create(self.subscription_params(price, **more))
+        paid = self.pay(session.id, card)
+        assert paid.ok, paid.message
+        session = self.client.v1.checkout.sessions.retrieve(session.id, {"expand": ["subscription"]})
+        assert isinstance(session.subscription, stripe.Subscription)
+        return session.subscription
+
+    def keep_card(self, customer: str, number: str = "4242424242424242") -> str:
+        """Attach a card to a customer, as a setup page does; the id of the payment method."""
+        with transaction.atomic():
+            return dashboard_subscriptions.keep_card(customer, number, Moment(clock.now())).object_id
+
+    def run_due(self, now: datetime) -> int:
+        """Let everything happen that is due at `now`, each thing at its own time; how many things happened."""
+        return settling.settle_due(now)
+
+    def move_clock(self, offset: str) -> datetime:
+        """Move the clock of the installation, and with it of the provider, and let happen what is due then."""
+        self.settings.DEBUG = True  # the clock can only be moved in development
+        self.settings.CLOCK_OFFSET = offset
+        self.run_due(clock.now())
+        return clock.now()
+
+    def renew(self, subscription_id: str) -> Json:
+        return self.in_dashboard(subscription_id, "renew")
+
+    def in_dashboard(self, subscription_id: str, action: str) -> Json:
+        """What the control page's buttons do to a subscription."""
+        return dashboard_subscriptions.act(subscription_id, action, clock.now()).data
 
     # --- events ---------------------------------------------------------------------------------------------------
     def deliver(self) -> int:
@@ -291,7 +359,7 @@ def sandbox(stack: str, transactional_db: None, settings: Any) -> Iterator[Sandb
     settings.SANDBOX_WEBHOOK_URL = f"{stack}/webhooks/stripe"
     switches.reset()
     switches.set_switches(hold=True)
-    box = Sandbox(stack)
+    box = Sandbox(stack, settings)
     yield box
     problems = box.problems()
     connections.close_all()

@@ -1,0 +1,108 @@
+"""What nobody told us: renewals, payments and ends that are overdue are asked for; the grace ends; a second
+subscription is undone (04-payments 4.2, case 23)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, Q
+
+from billing import notices
+from billing.books import ledger
+from billing.books.models import JournalEntry, System
+from billing.money import Money
+from billing.payments.processor import PaymentProcessor
+from billing.payments.processor_refunds import RefundProgress, RefundRequest
+from subscriptions import settling
+from subscriptions.models import Invoice, PlanChange, Subscription
+
+Status = Subscription.Status
+ASK_AGAIN: Final = timedelta(minutes=10)
+FIRST_ASK: Final = timedelta(minutes=1)
+PAGE_LIVES: Final = timedelta(hours=25)
+
+
+def due(*, now: datetime, limit: int = 100) -> list[UUID]:
+    """Subscriptions that the provider has to be asked about: pages without news, periods that are over, unpaid
+    renewals, and second ones that are not undone."""
+    asked_before = Q(checked_at=None) | Q(checked_at__lte=now - ASK_AGAIN)
+    waiting = Subscription.objects.filter(
+        (
+            Q(status=Status.INCOMPLETE, created_at__lte=now - FIRST_ASK, created_at__gt=now - PAGE_LIVES)
+            & ~Q(session_id="")
+        )
+        | Q(status=Status.ACTIVE, period_end__lte=now)
+        | Q(status=Status.PAST_DUE)
+        | Q(status=Status.DUPLICATE, undone_at=None)
+    ).filter(asked_before)
+    return list(waiting.order_by(F("checked_at").asc(nulls_first=True), "pk").values_list("pk", flat=True)[:limit])
+
+
+def changes_due(*, now: datetime, limit: int = 100) -> list[UUID]:
+    """Changes of plan that were wished for and that the provider was perhaps not asked for."""
+    rows = PlanChange.objects.filter(status=PlanChange.Status.REQUESTED, created_at__lte=now - FIRST_ASK)
+    return list(rows.order_by("created_at").values_list("pk", flat=True)[:limit])
+
+
+def look_after(subscription_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Subscription:
+    """Ask, record, and do what follows: end an unpaid one whose grace is over, undo a second one."""
+    row = settling.settle(subscription_id, processor=processor, now=now)
+    if row.status == Status.PAST_DUE and row.grace_until is not None and row.grace_until <= now:
+        state = processor.end_subscription(row.provider_id, idempotency_key=f"subscription:{row.pk}:unpaid:end:v1")
+        row = settling.record(row.pk, settling.Told(state=state), now=now)
+    if row.status == Status.DUPLICATE and row.undone_at is None:
+        row = undo_duplicate(row.pk, processor=processor, now=now)
+    return row
+
+
+def undo_duplicate(subscription_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Subscription:
+    """End a second subscription and send back all that was paid for it, without a fee. Repeats change nothing: the
+    provider is asked for its refunds before one is made."""
+    row = Subscription.objects.get(pk=subscription_id)
+    if row.status != Status.DUPLICATE or row.undone_at is not None:
+        return row
+    processor.end_subscription(row.provider_id, idempotency_key=f"subscription:{row.pk}:duplicate:end:v1")
+    paid = list(Invoice.objects.filter(subscription=row, status=Invoice.Status.PAID, paid_minor__gt=0))
+    for invoice in paid:
+        marks = {"invoice": str(invoice.pk), "subscription": str(row.pk), "why": "second subscription"}
+        known = processor.refunds_of(invoice.payment_intent_id)
+        if not any(
+            one.progress != RefundProgress.FAILED and one.marks.get("invoice") == str(invoice.pk) for one in known
+        ):
+            processor.create_refund(
+                RefundRequest(
+                    payment_intent_id=invoice.payment_intent_id,
+                    amount_minor=invoice.paid_minor,
+                    marks=marks,
+                    idempotency_key=f"invoice:{invoice.pk}:duplicate:refund:v1",
+                )
+            )
+    with transaction.atomic():
+        row = settling.locked(subscription_id)
+        for invoice in paid:
+            sent = Money(invoice.paid_usd)
+            ledger.post(
+                JournalEntry.Kind.SUBSCRIPTION_REFUND,
+                ledger.debit(System.REVENUE_SUBSCRIPTION, sent),
+                ledger.credit(System.PROCESSOR_STRIPE, sent),
+                account_id=row.account_id,
+                key=f"invoice:{invoice.provider_id}:duplicate",
+                now=now,
+                meta={"invoice": str(invoice.pk), "number": invoice.number},
+            )
+        row.undone_at = now
+        row.save(update_fields=["undone_at"])
+        notices.tell(
+            row.account_id,
+            "subscription_duplicate",
+            key=f"subscription:{row.pk}:duplicate",
+            now=now,
+            context={
+                "plan": row.plan_version.plan.name,
+                "paid_usd": f"{sum((one.paid_usd for one in paid), start=0):f}",
+            },
+        )
+    return row
