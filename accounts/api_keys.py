@@ -1,9 +1,10 @@
 """API keys, management keys and gateway tokens: issue, rotate, disable. The secret is returned once and never kept."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from django.db import transaction
@@ -12,6 +13,36 @@ from accounts import audit, secrets
 from accounts.models import Account, ApiKey, Credential, GatewayToken, KeyGroup, ManagementKey, User
 
 PREFIX = {ApiKey.Kind.PAYG: "sk-pg-v1-", ApiKey.Kind.SUBSCRIPTION: "sk-ss-v1-"}
+
+
+class Moved(Protocol):
+    """Lets what names the old key name the new one, in the rotation's transaction."""
+
+    def __call__(self, old: ApiKey, new: ApiKey, *, actor: User | None, actor_label: str, now: datetime) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """Something that names keys and goes with them when they are rotated. `lock` takes the account's lock that `moved`
+    writes under; it is taken before the key's own. `says` tells in words that it names a key, and what follows."""
+
+    lock: Callable[[UUID], Any]
+    moved: Moved
+    says: Callable[[ApiKey], str]
+
+
+_followers: list[Follower] = []
+
+
+def follows_rotation(follower: Follower) -> None:
+    """Register a follower; apps to the right do, from `AppConfig.ready()`."""
+    if follower not in _followers:
+        _followers.append(follower)
+
+
+def what_names(key: ApiKey) -> list[str]:
+    """What depends on this key, in sentences: for whoever is about to stop it."""
+    return [said for follower in _followers if (said := follower.says(key))]
 
 
 def _fields(secret: secrets.Secret) -> dict[str, Any]:
@@ -53,7 +84,11 @@ def issue(
 def rotate(
     key_id: UUID, *, now: datetime, actor: User | None, grace: timedelta = timedelta(), actor_label: str = ""
 ) -> tuple[ApiKey, str]:
-    """A successor with the same name, kind, group and models; the old secret stops after `grace`."""
+    """A successor with the same name, kind, group and models; the old secret stops after `grace`. What names the old
+    key names the successor from now on."""
+    account_id = ApiKey.objects.values_list("account_id", flat=True).get(pk=key_id)
+    for follower in _followers:
+        follower.lock(account_id)
     old = ApiKey.objects.select_for_update(of=("self",)).select_related("account", "group").get(pk=key_id)
     new, text = issue(
         old.account,
@@ -75,6 +110,8 @@ def rotate(
     old.save(update_fields=["expires_at", "disabled_at"])
     after = {"successor": new.masked}
     audit.record(actor=actor, actor_label=actor_label, action="key_rotated", subject=old, now=now, after=after)
+    for follower in _followers:
+        follower.moved(old, new, actor=actor, actor_label=actor_label, now=now)
     return new, text
 
 

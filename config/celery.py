@@ -59,4 +59,8 @@ app.conf.beat_schedule = {
         "schedule": 30.0,
     },
     "refunds: to send, or without news": {"task": "refunds.tasks.sweep", "schedule": 30.0},
+    "subscriptions: caps of Extra Usage to tell of": {
+        "task": "subscriptions.tasks.tell_extra_usage",
+        "schedule": 60.0,
+    },
 }

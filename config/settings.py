@@ -307,6 +307,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Keys", "description": "API keys for calls through the gateway."},
         {"name": "Money", "description": "Balance, journal, top-ups."},
         {"name": "Usage", "description": "Calls and what they cost."},
+        {"name": "Subscription", "description": "What a plan allows, and what pays when it is used up."},
     ],
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,

@@ -27,7 +27,7 @@ from billing.metering import holds
 from billing.money import LEDGER_QUANTUM
 from config.ids import uuid7
 from gateway import flow_gates, limits
-from gateway.callers import Caller, callers_of, touch_keys, wants_flows
+from gateway.callers import Caller, callers_of, in_conversations, touch_keys, wants_flows
 from gateway.models import DecisionReceipt
 from gateway.parsing import Call
 from subscriptions import quota
@@ -78,6 +78,7 @@ def authorize(calls: Sequence[Call], *, token_id: UUID | None, now: datetime) ->
     """Admit or refuse each call, in the order given; a refusal stands in its call's place."""
     answers: list[Admitted | BillingError | None] = [None] * len(calls)
     book = current_book()
+    calls = in_conversations(calls)
     callers = callers_of(calls)
     standings = flow_gates.standings_of(calls, callers, now)
     open_questions: list[Question] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -13,6 +13,7 @@ from django.db import connection
 
 from accounts.models import Account, ApiKey
 from gateway.parsing import Call
+from subscriptions import conversations
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,21 @@ def callers_of(calls: Sequence[Call]) -> dict[bytes | UUID, Caller]:
     return found
 
 
+def in_conversations(calls: Sequence[Call]) -> Sequence[Call]:
+    """The calls, with the billing modes of the conversations that they leave it to (F084): as it is at this moment, so
+    that switching concerns the next call. Without such a call nothing is asked."""
+    named = {(call.account_id, call.conversation) for call in calls if not call.billing_mode and call.account_id}
+    if not named:
+        return calls
+    modes = conversations.modes_of(named)
+    return [
+        call
+        if call.billing_mode or call.account_id is None
+        else replace(call, billing_mode=modes[call.account_id, call.conversation])
+        for call in calls
+    ]
+
+
 def wants_flows(call: Call, caller: Caller) -> bool:
     """A subscription is asked first: by its key, or by a first-party app's billing mode (F079, F084)."""
     return caller.kind == "subscription" or (caller.key_id is None and call.billing_mode == "subscription")
@@ -81,11 +97,12 @@ def wants_flows(call: Call, caller: Caller) -> bool:
 
 def touch_keys(callers: Mapping[UUID | None, Caller], now: datetime) -> None:
     """Last use, written at most once a minute and key."""
-    stale = [
-        key
-        for key, caller in callers.items()
-        if key and (caller.last_used_at is None or caller.last_used_at < now - timedelta(minutes=1))
-    ]
+    touch_stale({key: caller.last_used_at for key, caller in callers.items() if key}, now)
+
+
+def touch_stale(last_uses: Mapping[UUID, datetime | None], now: datetime) -> None:
+    """The same, from the keys' last uses as they were read."""
+    stale = [key for key, last in last_uses.items() if last is None or last < now - timedelta(minutes=1)]
     if stale:
         with connection.cursor() as cursor:
             # Two batches may share keys: whoever comes second leaves the row to the first.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import ROUND_UP, Decimal
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -20,11 +20,12 @@ from billing.errors import Denial, NotRecorded
 from billing.metering.holds import HoldRequest
 from billing.metering.usage import FlowsOf
 from billing.money import FLOW_QUANTUM
-from gateway.callers import Caller, wants_flows
+from gateway.callers import Caller, touch_stale, wants_flows
 from subscriptions import periods, quota, standing
 from subscriptions.plans import current_plans
 from subscriptions.quota import FlowHeld, FlowRequest
 from subscriptions.standing import Standing
+from subscriptions.windows import next_month
 
 if TYPE_CHECKING:
     from gateway.admission import Question
@@ -101,25 +102,33 @@ def admit(requests: Sequence[FlowRequest], now: datetime, expires_at: datetime) 
         one if one.extra_key is None or (one.extra_key, one.hold.model_id) in usable else replace(one, extra_key=None)
         for one in requests
     ]
-    return quota.admit(asked, now=now, expires_at=expires_at)
+    found = quota.admit(asked, now=now, expires_at=expires_at)
+    # A key that pays is used, and its last use is shown beside it (F082).
+    paid = {
+        one.extra_key: usable[one.extra_key, one.hold.model_id]
+        for one, held in zip(asked, found, strict=True)
+        if one.extra_key and isinstance(held, FlowHeld) and held.funding == "extra_usage" and held.outcome == "created"
+    }
+    touch_stale(paid, now)
+    return found
 
 
-def _usable(keys: set[UUID], requests: Sequence[FlowRequest], now: datetime) -> set[tuple[UUID, int]]:
-    """The keys of Extra Usage that are live, with the models (ids) that they may call."""
+def _usable(keys: set[UUID], requests: Sequence[FlowRequest], now: datetime) -> dict[tuple[UUID, int], datetime | None]:
+    """The keys of Extra Usage that are live, with the models (ids) that they may call: when each was used last."""
     if not keys:
-        return set()
+        return {}
     slugs = {card.id: card.slug for card in current_book().models.values()}
     rows = ApiKey.objects.filter(pk__in=keys, disabled_at=None, kind=ApiKey.Kind.PAYG).values_list(
-        "pk", "expires_at", "allowed_models", "group__allowed_models"
+        "pk", "expires_at", "last_used_at", "allowed_models", "group__allowed_models"
     )
-    found = set()
-    for key, expires, own, of_group in rows:
+    found = {}
+    for key, expires, used, own, of_group in rows:
         if expires is not None and expires <= now:
             continue
         for one in requests:
             slug = slugs.get(one.hold.model_id, "")
             if one.extra_key == key and all(not allowed or slug in allowed for allowed in (own, of_group)):
-                found.add((key, one.hold.model_id))
+                found[key, one.hold.model_id] = used
     return found
 
 
@@ -174,12 +183,6 @@ def _windows(question: Question, held: FlowHeld) -> list[tuple[str, quota.Window
         if not fits:
             full.append((gate, window))
     return full
-
-
-def next_month(now: datetime) -> datetime:
-    """The first moment of the next calendar month of UTC, when the cap of Extra Usage begins anew."""
-    year, month = divmod(now.astimezone(UTC).year * 12 + now.astimezone(UTC).month, 12)
-    return datetime(year, month + 1, 1, tzinfo=UTC)
 
 
 def _seconds(until: datetime, now: datetime) -> int:

@@ -21,12 +21,15 @@ from config.middleware import clean_trace_id
 KINDS = frozenset({"call", "image", "video", "batch"})
 BILLING_MODES = frozenset({"payg", "subscription"})
 MAX_BATCH = 1000
-_TEXT_LIMITS = {"request_id": 200, "model": 120, "channel": 60, "fingerprint": 128}
+_TEXT_LIMITS = {"request_id": 200, "model": 120, "channel": 60, "fingerprint": 128, "conversation": 200}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call that asks to be authorised, or reports itself: who, what, and on which terms."""
+    """A call that asks to be authorised, or reports itself: who, what, and on which terms.
+
+    `billing_mode` is empty where a first-party app names a `conversation` and no mode: the conversation's own applies.
+    """
 
     request_id: str
     key_hash: bytes | None
@@ -40,6 +43,7 @@ class Call:
     trace_id: str
     kind: str = "call"
     digest: bytes = b""
+    conversation: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ def call_of(body: Any) -> Call:
     """An authorization's body. Raises InvalidRequest naming the field."""
     if not isinstance(body, dict):
         raise InvalidRequest(_("%(field)s must be an object."), field="body")
-    key_hash, account_id, mode = _who(body)
+    key_hash, account_id, mode, conversation = _who(body)
     estimate = body.get("estimate")
     if estimate is None:
         estimate = {}
@@ -98,6 +102,7 @@ def call_of(body: Any) -> Call:
         fields,
         fingerprint,
         kind,
+        *([conversation] if conversation else []),
     ]
     try:
         digest = hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).digest()
@@ -116,6 +121,7 @@ def call_of(body: Any) -> Call:
         trace_id=clean_trace_id(_text(body, "trace_id", limit=64)),
         kind=kind,
         digest=digest,
+        conversation=conversation,
     )
 
 
@@ -151,19 +157,22 @@ def reason_of(body: Mapping[str, Any]) -> str:
     return _text(body, "reason", limit=200)
 
 
-def _who(body: Mapping[str, Any]) -> tuple[bytes | None, UUID | None, str]:
+def _who(body: Mapping[str, Any]) -> tuple[bytes | None, UUID | None, str, str]:
+    """The key's hash or the account, the billing mode, and the conversation that decides where no mode is sent."""
     key, account = body.get("api_key"), body.get("account")
     if (key is None) == (account is None):
         raise InvalidRequest(_("Send either api_key, or account with billing_mode."), field="api_key")
     if key is not None:
         text = key if isinstance(key, str) else ""
         # A key that cannot be ours is looked up like any other, so that the answer gives no hint.
-        return secrets.digest(text) if secrets.is_well_formed(text) else b"\0" * 32, None, "payg"
-    mode = body.get("billing_mode", "payg")
-    if not isinstance(mode, str) or mode not in BILLING_MODES:
+        return secrets.digest(text) if secrets.is_well_formed(text) else b"\0" * 32, None, "payg", ""
+    conversation = _text(body, "conversation")
+    # A mode that is sent overrides the conversation's, and is not stored.
+    mode = body.get("billing_mode", None if conversation else "payg")
+    if not (conversation and mode is None) and (not isinstance(mode, str) or mode not in BILLING_MODES):
         raise InvalidRequest(_("%(field)s must be subscription or payg."), field="billing_mode")
     try:
-        return None, UUID(account), mode
+        return None, UUID(account), mode or "", conversation
     except (TypeError, ValueError, AttributeError):
         raise InvalidRequest(_("%(field)s must be a UUID."), field="account") from None
 

@@ -13,7 +13,7 @@ from billing.errors import BillingError
 from billing.metering import quarantine, usage
 from config.problems import plain
 from gateway import parsing
-from gateway.callers import callers_of
+from gateway.callers import callers_of, in_conversations
 
 
 def record(events: list[Any], *, now: datetime, token_id: UUID | None = None) -> list[dict[str, Any]]:
@@ -31,7 +31,9 @@ def record(events: list[Any], *, now: datetime, token_id: UUID | None = None) ->
         except BillingError as refusal:
             found[place] = _rejected(name if isinstance(name, str) else None, refusal)
 
-    callers = callers_of([call for _, call, _, _ in parsed])
+    calls = in_conversations([call for _, call, _, _ in parsed])
+    parsed = [(place, call, used, at) for (place, _, used, at), call in zip(parsed, calls, strict=True)]
+    callers = callers_of(calls)
     book = current_book()
     told: list[usage.Report] = []
     places: list[int] = []

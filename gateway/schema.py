@@ -72,7 +72,16 @@ _CALL: dict[str, Schema] = {
     "request_id": _text(200, description="Names the call for ever: unique within the account."),
     "api_key": _text(200, description="The customer's key. Send this, or `account`."),
     "account": {**_UUID, "description": "For first-party apps, in place of `api_key`."},
-    "billing_mode": {"type": "string", "enum": sorted(parsing.BILLING_MODES), "default": "payg"},
+    "billing_mode": {
+        "type": "string", "enum": sorted(parsing.BILLING_MODES),
+        "description": "With `account`. Absent: what the `conversation` was set to, else `payg`.",
+    },
+    "conversation": _text(
+        200,
+        description="With `account`: the app's name of a conversation, whose billing mode (see `PUT "
+        "/api/v1/conversations/{conversation}/billing-mode`; `subscription` until it is set) applies when "
+        "`billing_mode` is absent. One that is sent overrides it for this call and is not stored.",
+    ),
     "model": _text(120),
     "channel": {"type": ["string", "null"], "maxLength": 60, "description": "Absent: `default`."},
     "fields": _object(

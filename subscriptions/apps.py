@@ -8,7 +8,12 @@ class SubscriptionsConfig(AppConfig):
     verbose_name = _("Subscriptions")
 
     def ready(self) -> None:
-        """Register the invariants, the events of subscriptions, and the plans that every installation has."""
-        from subscriptions import handlers, seeds, verify  # noqa: F401
+        """Register the invariants, the events of subscriptions, the plans that every installation has, and what goes
+        with a rotated key."""
+        from accounts import api_keys
+        from billing.books.ledger import lock_wallet
+        from subscriptions import extra, handlers, seeds, verify  # noqa: F401
+
+        api_keys.follows_rotation(api_keys.Follower(lock_wallet, extra.follow, extra.says))
 
         post_migrate.connect(seeds.plant, sender=self, dispatch_uid="subscriptions.seeds")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 FIVE_HOURS: Final = timedelta(hours=5)
@@ -36,3 +36,15 @@ def month_after(anchor: datetime, start: datetime) -> datetime:
     year, month = divmod(start.year * 12 + start.month, 12)
     day = min(anchor.day, monthrange(year, month + 1)[1])
     return anchor.replace(year=year, month=month + 1, day=day)
+
+
+def month_of(now: datetime) -> date:
+    """The first day of the calendar month (UTC) in which Extra Usage counts what is admitted at `now`."""
+    return now.astimezone(UTC).date().replace(day=1)
+
+
+def next_month(now: datetime) -> datetime:
+    """The first moment of the next calendar month of UTC, when the cap of Extra Usage begins anew."""
+    here = now.astimezone(UTC)
+    year, month = divmod(here.year * 12 + here.month, 12)
+    return datetime(year, month + 1, 1, tzinfo=UTC)

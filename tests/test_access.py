@@ -32,6 +32,7 @@ from billing.payments.models import TopUp
 from billing.payments.models_saved import CardSetup
 from config import clock
 from config.api import ApiView
+from subscriptions import conversations
 from tests import factories
 from tests.api import Program, management_key
 from tests.billing.payments.saving import kept_card
@@ -88,10 +89,21 @@ PAGES: dict[str, dict[str, str | None]] = {
     "metering:key_rotate": {"GET": "keys", "POST": "keys"},
     "metering:key_change": {"POST": "keys"},
     "metering:key_disable": {"GET": "keys", "POST": "keys"},
+    "extra:select": {"GET": "pay", "POST": "pay"},
+    # And "keys": tests/subscriptions/test_extra_usage_pages.py.
+    "extra:new_key": {"POST": "pay"},
+    "extra:cap": {"POST": "pay"},
+    "extra:off": {"POST": "pay"},
 }
 
 # Refused with a message on the page before, not with 403: leads back to the order instead of on to the provider.
 REFUSED_BY_MESSAGE = {"payments:pay": "/billing/top-up/"}
+
+# Their parameter is a name that the caller gives, in the caller's own account: every account has every name.
+OWN_NAMES = {"extra:api-conversation-mode"}
+
+# A gateway's token is a credential here, too; what it may do has tests of its own.
+GATEWAYS_TOO = {"extra:api-conversation-mode"}
 
 # Other people's pages, with tests of their own: signing in, and the provider's double in development.
 NOT_OURS = ("allauth.", "sandbox.", "django.", "unfold.")
@@ -210,6 +222,8 @@ def world(settings: Any) -> World:
     found = {"key_id": key.pk, "record_id": held.id, "entry_id": entry.pk, "number": order.number, "slug": "acme/chat"}
     found |= {"card_id": card.pk, "setup_id": setup.pk}
     found["alert_id"] = alert_on(account, key).pk
+    found["conversation"] = "chat-1"
+    conversations.set_mode(account.pk, "chat-1", "payg", now=factories.NOON)
     found |= {"month": "2026-10", "grant_id": account.credit_grants.get().pk}
     return World(account, owner, outsider, stranger, found)
 
@@ -253,7 +267,7 @@ def problem_code(answer: Any) -> str:
 
 def test_the_lists_name_only_addresses_that_exist():
     names = {route.name for route in ALL}
-    listed = {*PUBLIC, *PAGES, *REFUSED_BY_MESSAGE} - ({"mailbox"} - names)
+    listed = {*PUBLIC, *PAGES, *REFUSED_BY_MESSAGE, *OWN_NAMES, *GATEWAYS_TOO} - ({"mailbox"} - names)
     assert listed <= names, listed - names
 
 
@@ -290,7 +304,8 @@ def test_a_visitor_is_led_to_the_sign_in_page_or_gets_401(route, world):
 def test_an_api_key_or_a_gateways_token_is_no_credential_here(route, world):
     _, api_key = factories.key(world.account)
     gateway = api_keys.issue_gateway_token("gw", now=factories.NOON, actor=None)[1]
-    for secret in (api_key, gateway, management_key(world.account)[:-1]):
+    wrong = (api_key, management_key(world.account)[:-1])
+    for secret in wrong if route.name in GATEWAYS_TOO else (*wrong, gateway):
         for method in METHODS:
             assert ask(Program(secret), route, method, world.path(route)).status_code == 401, (method, secret[:3])
 
@@ -306,7 +321,7 @@ def test_what_is_public_needs_nobody(route, world):
 
 # --- Other customers ------------------------------------------------------------------------------------------------
 
-ROWS = [route for route in MEMBERS if route.parameters]
+ROWS = [route for route in MEMBERS if route.parameters and route.name not in OWN_NAMES]
 
 
 @pytest.mark.parametrize("route", ROWS, ids=str)
@@ -335,6 +350,13 @@ def test_another_customers_ids_appear_in_no_list(route, world):
         body = b"".join(answer.streaming_content) if answer.streaming else answer.content
         assert answer.status_code in (200, NO_SUCH_METHOD, 302), answer.status_code
         assert not [text for text in told if text in body.decode()]
+
+
+@pytest.mark.parametrize("route", [route for route in OURS if route.name in OWN_NAMES], ids=str)
+def test_a_name_of_the_callers_own_says_nothing_of_another_accounts(route, world):
+    for caller in (browser(world.outsider), Program(management_key(world.stranger, "owner"))):
+        told = json.loads(ask(caller, route, "GET", world.path(route)).content)
+        assert (told["account"], told["chosen"]) == (str(world.stranger.pk), False)
 
 
 # --- Roles ----------------------------------------------------------------------------------------------------------

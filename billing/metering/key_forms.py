@@ -9,7 +9,7 @@ from django import forms
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import KeyGroup
+from accounts.models import ApiKey, KeyGroup
 from billing.catalog.book import Book
 
 MOST_YEARS: Final = 5
@@ -73,7 +73,12 @@ class KeyForm(ModelsForm):
 
 
 class NewKeyForm(KeyForm):
-    """A key to be made. The kind is pay as you go; subscription keys are made on the subscription's page."""
+    """A key to be made: one that is paid from the balance, or one that spends the plan's Flows (F078, F079)."""
+
+    KINDS: ClassVar[list[tuple[str, Any]]] = [
+        (ApiKey.Kind.PAYG, _("Pay as you go: from the balance")),
+        (ApiKey.Kind.SUBSCRIPTION, _("Subscription: from the plan's Flows")),
+    ]
 
     LASTS: ClassVar[list[tuple[str, Any]]] = [
         ("", _("Never")),
@@ -83,6 +88,13 @@ class NewKeyForm(KeyForm):
         ("date", _("On a date")),
     ]
 
+    kind = forms.ChoiceField(
+        label=_("What pays for its calls"),
+        choices=KINDS,
+        widget=forms.RadioSelect(attrs=CHECK),
+        required=False,
+        initial=ApiKey.Kind.PAYG,
+    )
     lasts = forms.ChoiceField(label=_("Expires"), choices=LASTS, required=False)
     until = forms.DateField(
         label=_("Last day"),
@@ -92,12 +104,16 @@ class NewKeyForm(KeyForm):
     group = forms.ModelChoiceField(
         label=_("Group"), queryset=KeyGroup.objects.none(), required=False, empty_label=_("No group")
     )
-    field_order = ("name", "lasts", "until", "group", "which", "models")
+    field_order = ("name", "kind", "lasts", "until", "group", "which", "models")
 
     def __init__(self, *args: Any, groups: Any, today: date, **options: Any) -> None:
         super().__init__(*args, **options)
         self.today = today
         self.fields["group"].queryset = groups  # type: ignore[attr-defined]
+
+    def clean_kind(self) -> str:
+        """A form that does not ask means the balance."""
+        return self.cleaned_data["kind"] or ApiKey.Kind.PAYG
 
     def clean(self) -> dict[str, Any]:
         """A date is needed where one is promised, and it lies ahead."""

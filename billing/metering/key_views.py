@@ -72,7 +72,7 @@ def _permitted(request: HttpRequest) -> Account:
     return account
 
 
-def _first_time(request: HttpRequest) -> bool:
+def first_time(request: HttpRequest) -> bool:
     """False for a form that was sent before: reloading the page with the secret must not make another key."""
     token = filters.uuid_of(request.POST.get("token"))
     return token is not None and bool(cache.add(f"key-form:{request.user.pk}:{token}", 1, SENT_SECONDS))
@@ -110,14 +110,21 @@ def _shown(key: ApiKey, now: datetime, spend: dict[UUID | None, Sums], book: Boo
     return Shown(key, *status_of(key, now), spend.get(key.pk), names)
 
 
+def _kind(request: HttpRequest) -> str:
+    """The kind of key that the address names; empty for any."""
+    told = request.GET.get("kind", "")
+    return told if told in ApiKey.Kind.values else ""
+
+
 @require_safe
 @login_required
 def keys(request: HttpRequest) -> HttpResponse:
-    """Every key of the account: the working ones first, the stopped ones below."""
-    account, now = _account(request), clock.now()
+    """Every key of the account, or those of a kind: the working ones first, the stopped ones below."""
+    account, now, kind = _account(request), clock.now(), _kind(request)
     book, spend = current_book(), _spend(account, now.date())
-    rows = ApiKey.objects.filter(account=account).select_related("group").order_by("-created_at", "-pk")[:MOST_KEYS]
-    shown = [_shown(key, now, spend, book) for key in rows]
+    rows = ApiKey.objects.filter(account=account, **({"kind": kind} if kind else {}))
+    found = rows.select_related("group").order_by("-created_at", "-pk")[:MOST_KEYS]
+    shown = [_shown(key, now, spend, book) for key in found]
     return render(
         request,
         "keys/list.html",
@@ -126,6 +133,8 @@ def keys(request: HttpRequest) -> HttpResponse:
             "stopped": [row for row in shown if row.status not in ("active", "expiring")],
             "allowed": _allowed(request, account),
             "days": DAYS,
+            "kind": kind,
+            "kinds": ApiKey.Kind.choices,
         },
     )
 
@@ -161,6 +170,7 @@ def _page(request: HttpRequest, found: ApiKey, *, status: int = 200, **more: Any
     )
     successor = ApiKey.objects.filter(rotated_from=found).first()
     context = {"shown": _shown(found, now, {}, book), "form": form, "days": DAYS, "successor": successor}
+    context["named_by"] = api_keys.what_names(found)
     return render(request, "keys/detail.html", context | more, status=status)
 
 
@@ -177,15 +187,17 @@ def create(request: HttpRequest) -> HttpResponse:
         book=current_book(),
         groups=KeyGroup.objects.filter(account=account).order_by("name"),
         today=timezone.localtime(now).date(),
+        initial={"kind": _kind(request) or ApiKey.Kind.PAYG},
     )
     if request.method == "POST" and form.is_valid():
-        if not _first_time(request):
+        if not first_time(request):
             return _again(request)
         made, secret = api_keys.issue(
             account,
             name=form.cleaned_data["name"],
             now=now,
             actor=request.user,  # type: ignore[arg-type]  # login_required
+            kind=form.cleaned_data["kind"],
             group=form.cleaned_data["group"],
             allowed_models=form.allowed,
             expires_at=form.expires_at(now),
@@ -228,7 +240,7 @@ def rotate(request: HttpRequest, key_id: UUID) -> HttpResponse:
         messages.error(request, _("This key has stopped working, so there is nothing to rotate. Make a new one."))
         return redirect("metering:key", key_id)
     if request.method == "POST" and form.is_valid():
-        if not _first_time(request):
+        if not first_time(request):
             return _again(request)
         made, secret = api_keys.rotate(found.pk, now=now, actor=request.user, grace=form.duration)  # type: ignore[arg-type]
         found.refresh_from_db()
@@ -273,6 +285,5 @@ def disable(request: HttpRequest, key_id: UUID) -> HttpResponse:
             request, _("%(name)s is disabled. Calls with it are refused from now on.") % {"name": found.name}
         )
         return redirect("metering:keys")
-    return render(
-        request, "keys/disable.html", {"shown": _shown(found, now, _spend(account, now.date()), current_book())}
-    )
+    shown = _shown(found, now, _spend(account, now.date()), current_book())
+    return render(request, "keys/disable.html", {"shown": shown, "named_by": api_keys.what_names(found)})

@@ -10,7 +10,10 @@ import pytest
 from billing.books.models import Wallet
 from billing.metering.models import UsageRecord
 from config import clock
+from gateway import parsing
+from gateway.callers import in_conversations
 from gateway.models import DecisionReceipt
+from subscriptions import conversations
 from subscriptions.models import ExtraUsage, QuotaWindow
 from tests import factories
 from tests.subscriptions.driving import Driver, plan_version
@@ -155,3 +158,101 @@ def test_many_calls_of_both_kinds_in_one_batch_are_each_answered_in_their_place(
     items = [call(secret if n % 2 else payg, 10) for n in range(8)]
     found = gateway.post("/api/v1/authorizations/batch", json={"authorizations": items}).json()["results"]
     assert [one["funding"] for one in found] == ["payg", "subscription"] * 4
+
+
+# --- Conversations of a first-party app (F084) ----------------------------------------------------------------------
+
+
+def chat(there, **more):
+    body = call("") | {"account": str(there.account.pk), "conversation": "chat-1"} | more
+    del body["api_key"]
+    return body
+
+
+def funding(gateway, body):
+    answer = gateway.post("/api/v1/authorizations", json=body)
+    return answer.json().get("funding") or answer.json()["code"]
+
+
+def test_a_conversation_is_paid_as_it_was_set_and_by_flows_until_it_is(gateway, there):
+    small = {"input_tokens": 100, "max_output_tokens": 0}
+    assert funding(gateway, chat(there, estimate=small)) == "subscription"
+    conversations.set_mode(there.account.pk, "chat-1", "payg", now=clock.now())
+    assert funding(gateway, chat(there, estimate=small)) == "payg"
+    other = chat(there, conversation="chat-2", estimate=small)
+    assert funding(gateway, other) == "subscription"  # each has its own
+
+
+def test_a_mode_that_is_sent_overrides_the_conversations_and_is_not_stored(gateway, there):
+    conversations.set_mode(there.account.pk, "chat-1", "payg", now=clock.now())
+    small = {"input_tokens": 100, "max_output_tokens": 0}
+    assert funding(gateway, chat(there, billing_mode="subscription", estimate=small)) == "subscription"
+    assert funding(gateway, chat(there, estimate=small)) == "payg"
+    unheard = chat(there, conversation="chat-3", billing_mode="payg", estimate=small)
+    assert funding(gateway, unheard) == "payg"
+    assert conversations.chosen(there.account.pk, "chat-3") is None
+
+
+def test_conversations_share_one_pool_of_flows_and_one_on_the_balance_goes_on_when_it_is_empty(gateway, there):
+    conversations.set_mode(there.account.pk, "chat-2", "payg", now=clock.now())
+    assert funding(gateway, chat(there, estimate={"input_tokens": 1200, "max_output_tokens": 0})) == "subscription"
+    more = {"input_tokens": 200, "max_output_tokens": 0}
+    assert funding(gateway, chat(there, conversation="chat-3", estimate=more)) == "flow_5h_exhausted"
+    assert funding(gateway, chat(there, conversation="chat-2", estimate=more)) == "payg"
+
+
+def test_switching_concerns_the_next_call_and_a_repeat_is_the_same_hold(gateway, there):
+    body = chat(there, estimate={"input_tokens": 100, "max_output_tokens": 0})
+    first = gateway.post("/api/v1/authorizations", json=body)
+    conversations.set_mode(there.account.pk, "chat-1", "payg", now=clock.now())
+    again = gateway.post("/api/v1/authorizations", json=body)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert (again.json()["id"], again.json()["funding"]) == (first.json()["id"], "subscription")
+    done = capture(gateway, first.json(), 100)
+    assert (done["funding"], done["charge"]) == ("subscription", "0.0000000000")
+
+
+def test_a_batch_takes_each_conversations_own_mode(gateway, there):
+    conversations.set_mode(there.account.pk, "chat-2", "payg", now=clock.now())
+    small = {"input_tokens": 100, "max_output_tokens": 0}
+    calls = [chat(there, conversation=name, estimate=small) for name in ("chat-1", "chat-2")]
+    calls.append(chat(there, conversation=None, estimate=small))  # names none and no mode: the balance, as ever
+    answers = gateway.post("/api/v1/authorizations/batch", json={"authorizations": calls}).json()["results"]
+    assert [one["funding"] for one in answers] == ["subscription", "payg", "payg"]
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"conversation": "x" * 201}, "conversation"),
+        ({"conversation": 7}, "conversation"),
+        ({"conversation": "a\0b"}, "conversation"),
+        ({"billing_mode": "free"}, "billing_mode"),
+        ({"billing_mode": ""}, "billing_mode"),
+    ],
+)
+def test_a_conversation_or_a_mode_that_is_none_is_refused(gateway, there, more, field):
+    answer = gateway.post("/api/v1/authorizations", json=chat(there, **more))
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
+def test_another_accounts_conversation_of_the_same_name_says_nothing(gateway, there):
+    conversations.set_mode(factories.account().pk, "chat-1", "payg", now=clock.now())
+    assert funding(gateway, chat(there, estimate={"input_tokens": 100, "max_output_tokens": 0})) == "subscription"
+
+
+def test_a_batch_without_conversations_asks_nothing_more(transactional_db, django_assert_num_queries):
+    body = {"request_id": "r", "account": str(uuid4()), "model": "test/model"}
+    calls = [parsing.call_of(body), parsing.call_of(body | {"conversation": "chat-1", "billing_mode": "payg"})]
+    with django_assert_num_queries(0):
+        assert in_conversations(calls) is calls
+    with django_assert_num_queries(1):
+        in_conversations([*calls, parsing.call_of(body | {"conversation": "chat-1"})])
+
+
+def test_the_last_use_of_the_key_of_extra_usage_is_kept(gateway, there, secret):
+    capture(gateway, authorize(gateway, secret).json(), 1200)
+    key = there.agree("5", clock.now())
+    assert authorize(gateway, secret, 400).json()["funding"] == "extra_usage"
+    key.refresh_from_db()
+    assert key.last_used_at is not None
