@@ -18,6 +18,7 @@ PURE = (
     "billing/catalog/normalise.py",
     "billing/catalog/usage.py",
     "subscriptions/windows.py",
+    "subscriptions/equivalence.py",
     "subscriptions/proration.py",
     "refunds/quote.py",
     "support/redaction.py",
