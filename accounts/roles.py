@@ -30,6 +30,7 @@ READ: Final = (
     "refunds.refund",
     *("billing.benefitlevelchange", "billing.spendalert"),
     *("billing.billingdetails", "billing.receipt"),
+    *("subscriptions.plan", "subscriptions.planversion"),
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).
@@ -64,6 +65,7 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.decide_riskflag": ("riskflag", "Can block top-ups of a flagged account, and clear the flag"),
     "billing.check_dispute": ("dispute", "Can ask the payment provider about a dispute now"),
     "billing.change_riskrule": ("riskrule", "Can change the thresholds of a risk rule"),
+    "subscriptions.publish_planversion": ("planversion", "Can publish a new version of a plan"),
     "refunds.decide_refund": ("refund", "Can approve and reject refunds"),
     "refunds.cancel_refund": ("refund", "Can cancel a refund for the customer"),
     "refunds.settle_refund": ("refund", "Can ask the payment provider about a refund now"),
@@ -106,6 +108,7 @@ _FINANCE: Final = (
     "billing.decide_riskflag",
     "billing.check_dispute",
     "billing.stop_autotopup",
+    "subscriptions.publish_planversion",
     "refunds.decide_refund",
     "refunds.cancel_refund",
     "refunds.settle_refund",

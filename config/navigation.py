@@ -65,6 +65,13 @@ GROUPS: Final = (
         ),
     ),
     (
+        gettext_lazy("Subscriptions"),
+        (
+            ("subscriptions.plan", gettext_lazy("Plans"), "package_2"),
+            ("subscriptions.planversion", gettext_lazy("Plan versions"), "history"),
+        ),
+    ),
+    (
         gettext_lazy("Catalogue"),
         (
             ("billing.model", gettext_lazy("Models"), "neurology"),

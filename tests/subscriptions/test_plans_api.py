@@ -96,4 +96,6 @@ def test_the_schema_has_it(client):
     schema = client.get("/api/schema/", headers={"Accept": "application/json"}).json()
     read = schema["paths"]["/api/v1/plans"]["get"]
     assert read["operationId"] == "plans_list"
-    assert {"equivalent_usd", "leverage", "anchor_policy"} <= set(schema["components"]["schemas"]["PlanOutput"]["properties"])
+    assert {"equivalent_usd", "leverage", "anchor_policy"} <= set(
+        schema["components"]["schemas"]["PlanOutput"]["properties"]
+    )
