@@ -210,7 +210,8 @@ class PlanVersionAdmin(BillingDesk):
         (
             _("Terms"),
             (
-                "price_usd", "flows_5h", "flows_week", "flows_period", "rpm", "anchor_policy", "enforce_period_cap",
+                column(_("price a month"), lambda one: ui.usd(one.price_usd), name="price"),
+                "flows_5h", "flows_week", "flows_period", "rpm", "anchor_policy", "enforce_period_cap",
                 equivalent, models_of,
             ),
         ),
