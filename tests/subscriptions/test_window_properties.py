@@ -181,7 +181,7 @@ def _overshoot(window: QuotaWindow, column: str) -> Decimal:
 
 
 @settings(
-    max_examples=120,
+    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(steps=STEPS, policy=st.sampled_from(["first_request", "grid"]), enforce=st.booleans())
