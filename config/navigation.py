@@ -67,6 +67,8 @@ GROUPS: Final = (
     (
         gettext_lazy("Subscriptions"),
         (
+            ("subscriptions.plan", gettext_lazy("Plans"), "package_2"),
+            ("subscriptions.planversion", gettext_lazy("Plan versions"), "history"),
             ("subscriptions.quotawindow", gettext_lazy("Quota windows"), "hourglass_top"),
             ("subscriptions.flowstanding", gettext_lazy("Flow classes"), "bolt"),
         ),

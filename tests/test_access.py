@@ -54,6 +54,8 @@ PUBLIC: dict[str, str] = {
     "catalog:csv": "the price list as a table",
     "catalog:calculator": "a calculation with published prices",
     "catalog:slugs": "the models that the calculator knows",
+    "plans:plans": "the subscription plans",
+    "plans:api-plans": "the subscription plans",
     "payments:benefits": "what topping up earns",
     "payments:api-benefits": "what topping up earns",
     "payments:stripe-webhook": "proves itself by signature",

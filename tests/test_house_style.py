@@ -20,6 +20,7 @@ PURE = (
     "subscriptions/advice.py",
     "subscriptions/counting.py",
     "subscriptions/windows.py",
+    "subscriptions/equivalence.py",
     "subscriptions/proration.py",
     "refunds/quote.py",
     "support/redaction.py",

@@ -261,11 +261,13 @@ _VENDORS = {
     "ai21": "AI21",
     "bytedance": "ByteDance",
     "deepseek": "DeepSeek",
+    "inclusionai": "InclusionAI",
     "minimax": "MiniMax",
     "mistralai": "Mistral",
     "moonshotai": "Moonshot AI",
     "nanobanana": "NanoBanana",
     "openai": "OpenAI",
+    "stepfun": "StepFun",
     "x-ai": "xAI",
     "z-ai": "Z.ai",
 }
@@ -365,12 +367,13 @@ def served(path: str) -> str:
 
 
 @register.inclusion_tag("components/nav_item.html", takes_context=True)
-def nav_item(context: template.Context, path: str, icon: str, label: str) -> dict[str, Any]:
-    """A line of the sidebar; absent while its page does not exist."""
+def nav_item(context: template.Context, path: str, icon: str, label: str, but: str = "") -> dict[str, Any]:
+    """A line of the sidebar; absent while its page does not exist. `but`: a page below it with a line of its own."""
     url = _served(path, settings.ROOT_URLCONF)
     request = context.get("request")
     here = getattr(request, "path", "").rstrip("/")
-    return {"url": url, "icon": icon, "label": label, "active": here == path or here.startswith(f"{path}/")}
+    active = here == path or (here.startswith(f"{path}/") and not (but and here == but))
+    return {"url": url, "icon": icon, "label": label, "active": active}
 
 
 # --- Forms --------------------------------------------------------------------------------------------------------

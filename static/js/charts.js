@@ -19,6 +19,11 @@
     return probe.fillStyle;
   }
 
+  // The same colour, faint: for the area under a line. Not every browser resolves a colour to #rrggbb.
+  function veil(shade) {
+    return shade.startsWith("#") ? `${shade}22` : `color-mix(in srgb, ${shade} 13%, transparent)`;
+  }
+
   function format(unit, small) {
     const count = new Intl.NumberFormat(language, { maximumFractionDigits: small ? 6 : 2 });
     const money = { usd: "$", cny: "¥" }[unit];
@@ -66,7 +71,7 @@
           return {
             label: one.name,
             data: one.data.map((value) => (value === null ? null : Number(value))),
-            backgroundColor: bars ? shade : `${shade}22`,
+            backgroundColor: bars ? shade : veil(shade),
             borderColor: shade,
             borderWidth: bars ? 0 : 2,
             borderRadius: bars && !stacked ? 3 : 0,

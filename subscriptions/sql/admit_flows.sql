@@ -5,6 +5,7 @@
 -- has no room, Extra Usage, if the account agreed to it: its month, then the balance. What pays is chosen here, once. A call that
 -- is refused opens no window. `p_plans` is the plan version in force; `p_extra_keys` the key of Extra Usage where it may pay.
 -- A call may always take a whole, untouched window: an estimate that is larger than any window would never be admitted.
+-- Lengths are written in hours: a day of an interval is as long as the session's time zone makes it.
 CREATE OR REPLACE FUNCTION mh_admit_flows(
   p_now timestamptz, p_expires timestamptz,
   p_ids uuid[], p_accounts uuid[], p_keys uuid[], p_tokens uuid[], p_requests text[], p_digests bytea[], p_kinds text[],
@@ -30,7 +31,7 @@ DECLARE
   need numeric;
   at timestamptz;
   fits boolean;
-  free_period constant interval := interval '30 days';
+  free_period constant interval := interval '720 hours';
   this_month constant date := date_trunc('month', p_now AT TIME ZONE 'UTC')::date;
   r_outcome text[] := array_fill(NULL::text, ARRAY[n]);
   r_funding text[] := array_fill(NULL::text, ARRAY[n]);
@@ -99,8 +100,8 @@ BEGIN
         five.cap := plan.flows_5h; five.used := 0; five.held := 0; five.carried := 0;
       END IF;
       IF week.id IS NULL THEN
-        week.starts_at := CASE WHEN plan.anchor_policy = 'grid' THEN date_bin(interval '7 days', at, period.starts_at) ELSE at END;
-        week.ends_at := least(week.starts_at + interval '7 days', period.ends_at);
+        week.starts_at := CASE WHEN plan.anchor_policy = 'grid' THEN date_bin(interval '168 hours', at, period.starts_at) ELSE at END;
+        week.ends_at := least(week.starts_at + interval '168 hours', period.ends_at);
         week.cap := plan.flows_week; week.used := 0; week.held := 0; week.carried := 0;
       END IF;
     END IF;
