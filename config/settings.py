@@ -381,8 +381,8 @@ GATEWAY_URL = env.str("GATEWAY_URL", default="https://gateway.example.com/v1")
 HOLD_CAP = Decimal(env.str("HOLD_CAP", default="5"))
 """USD. The largest hold that is made only because a call named no output limit."""
 HOLD_SECONDS = env.int("HOLD_SECONDS", default=900)
-SUBSCRIPTION_GRACE_DAYS = env.int("SUBSCRIPTION_GRACE_DAYS", default=3)
-"""For how long a renewal may stay unpaid before the plan stops."""
+SUBSCRIPTION_GRACE_DAYS = env.int("SUBSCRIPTION_GRACE_DAYS", default=4)
+"""For how long a renewal may stay unpaid before the plan stops: the provider's first retry comes after three days."""
 BALANCE_DENIAL_STATUS = env.int("BALANCE_DENIAL_STATUS", default=402)
 if BALANCE_DENIAL_STATUS not in (402, 403):
     raise ImproperlyConfigured("BALANCE_DENIAL_STATUS is 402 or 403: a gateway must read it as a refusal.")

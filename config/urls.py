@@ -19,6 +19,7 @@ urlpatterns = [
     path("", include("billing.catalog.urls")),
     path("", include("billing.books.urls")),
     path("", include("billing.metering.urls")),
+    path("platform/subscription/", include("subscriptions.urls_plan")),
     path("platform/", include("subscriptions.urls")),
     path("", include("subscriptions.urls_extra")),
     path("", include("subscriptions.urls_plans")),

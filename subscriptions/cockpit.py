@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -11,7 +10,7 @@ from uuid import UUID
 
 from django.db.models import Case, FilteredRelation, OuterRef, Q, Subquery, When
 
-from accounts.models import Account, ApiKey, User
+from accounts.models import Account, ApiKey
 from billing.catalog.book import current_book
 from billing.catalog.flow_terms import STANDARD, FlowTerm
 from billing.metering.models import Funding, UsageRecord
@@ -24,21 +23,6 @@ from subscriptions.standing import Standing
 Kind = QuotaWindow.Kind
 KINDS: Final = (Kind.FIVE_HOURS, Kind.WEEK, Kind.PERIOD)
 ENDED_SHOWN_FOR: Final = timedelta(days=30)
-
-# --- What other parts of the page add --------------------------------------------------------------------------------
-Build = Callable[[Account, User, datetime], dict[str, Any]]
-_builders: dict[str, Build] = {}
-
-
-def adds(name: str, build: Build) -> None:
-    """Let a card of the page have `name` in its context: what `build(account, user, now)` returns."""
-    _builders[name] = build
-
-
-def added(account: Account, user: User, now: datetime) -> dict[str, Any]:
-    """What was added, by name."""
-    return {name: build(account, user, now) for name, build in _builders.items()}
-
 
 _PAID: Final = ("paid__plan_version_id", "paid__period_end", "paid__grace_until", "paid__cancel_at_period_end")
 _SEEN: Final = (

@@ -70,7 +70,7 @@ check(
     broken="""
       SELECT 'subscription ' || s.id FROM subscriptions_subscription s
       WHERE s.status IN ('active', 'past_due') AND NOT EXISTS (
-        SELECT FROM subscriptions_quotawindow w WHERE w.subscription_id = s.id AND w.kind = 'period' AND w.starts_at <= s.period_start AND w.ends_at >= s.period_start)
+        SELECT FROM subscriptions_quotawindow w WHERE w.subscription_id = s.id AND w.kind = 'period' AND w.starts_at < s.period_end AND w.ends_at > s.period_start)
       UNION ALL
       SELECT 'account ' || account_id FROM subscriptions_subscription WHERE status IN ('active', 'past_due') GROUP BY account_id HAVING count(*) > 1""",
 )

@@ -15,11 +15,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from accounts.access import current_account
-from accounts.models import Account, ApiKey, User
+from accounts.models import Account, ApiKey
 from billing.catalog.book import current_book
 from billing.metering.models import Funding
 from config import clock
-from subscriptions import advising, cockpit, flow_use
+from subscriptions import advising, cockpit, flow_use, views_extra, views_plan
 from subscriptions.advising import Advice
 from subscriptions.cockpit import Cockpit
 from subscriptions.flow_use import DIMENSIONS, Line
@@ -27,6 +27,11 @@ from subscriptions.flow_use import DIMENSIONS, Line
 ADVICE_KEPT_SECONDS: Final = 300
 MOST_LINES: Final = 12
 NOTHING_USED: Final = "nothing used"
+CARDS: Final = {
+    "extra": ("subscriptions/extra_usage_card.html", "extra:page"),
+    "keys": ("subscriptions/keys_card.html", "metering:keys"),
+    "history": ("subscriptions/billing_history.html", "plan:history"),
+}
 
 
 def _account(request: HttpRequest) -> Account:
@@ -41,13 +46,13 @@ def _by(request: HttpRequest) -> str:
     return asked if asked in DIMENSIONS else "key"
 
 
+@views_plan.to_provider
 @require_safe
 @never_cache
 @login_required
 def overview(request: HttpRequest) -> HttpResponse:
-    """The three counters and what happens next; below them what other parts add."""
-    account, now, user = _account(request), clock.now(), request.user
-    assert isinstance(user, User)  # noqa: S101  # `login_required` lets nobody else in
+    """The three counters, what happens next, and the plan; the other cards are asked for by the page."""
+    account, now = _account(request), clock.now()
     seen = cockpit.read(account.pk, now=now)
     return render(
         request,
@@ -57,9 +62,30 @@ def overview(request: HttpRequest) -> HttpResponse:
             "now": now,
             "counters": list(zip(seen.counters, seen.forecasts, strict=True)),
             **_flows(account, seen, _by(request)),
-            **cockpit.added(account, user, now),
+            **views_plan.card_context(request, account),
         },
     )
+
+
+@require_safe
+@never_cache
+@login_required
+def card(request: HttpRequest, name: str) -> HttpResponse:
+    """One of the page's further cards; opened by itself, the page of its own that it has."""
+    account, now = _account(request), clock.now()
+    template, alone = CARDS[name]
+    if not request.htmx:  # type: ignore[attr-defined]
+        answer = HttpResponse(status=302, headers={"Location": reverse(alone)})
+        patch_vary_headers(answer, ["HX-Request"])
+        return answer
+    if name == "extra":
+        context = views_extra.card_context(request, account, now=now)
+        context["back"] = reverse("subscriptions:cockpit")
+    elif name == "keys":
+        context = views_extra.keys_context(request, account, now=now)
+    else:
+        context = views_plan.history_context(request, account, size=views_plan.NEWEST_SHOWN)
+    return render(request, template, context)
 
 
 @require_safe

@@ -33,6 +33,7 @@ from billing.payments.models_saved import CardSetup
 from config import clock
 from config.api import ApiView
 from subscriptions import conversations
+from subscriptions.models import PlanVersion, Subscription
 from tests import factories
 from tests.api import Program, management_key
 from tests.billing.payments.saving import kept_card
@@ -96,6 +97,12 @@ PAGES: dict[str, dict[str, str | None]] = {
     "extra:new_key": {"POST": "pay"},
     "extra:cap": {"POST": "pay"},
     "extra:off": {"POST": "pay"},
+    "plan:checkout": {"GET": "pay", "POST": "pay"},
+    "plan:change": {"GET": "pay", "POST": "pay"},
+    "plan:withdraw": {"POST": "pay"},
+    "plan:cancel": {"GET": "pay", "POST": "pay"},
+    "plan:resume": {"POST": "pay"},
+    "plan:provider_page": {"POST": "pay"},
 }
 
 # Refused with a message on the page before, not with 403: leads back to the order instead of on to the provider.
@@ -226,6 +233,14 @@ def world(settings: Any) -> World:
     found["alert_id"] = alert_on(account, key).pk
     found["conversation"] = "chat-1"
     conversations.set_mode(account.pk, "chat-1", "payg", now=factories.NOON)
+    bought = Subscription.objects.create(
+        account=account,
+        plan_version=PlanVersion.objects.get(plan="pro", number=1),
+        status_at=factories.NOON,
+        created_at=factories.NOON,
+        client_key="1",
+    )
+    found["subscription_id"] = bought.pk
     found |= {"month": "2026-10", "grant_id": account.credit_grants.get().pk}
     return World(account, owner, outsider, stranger, found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -21,7 +22,7 @@ from tests.sandbox.helpers import Sandbox
 
 __all__ = ["Club", "Shop", "inbox", "shop", "work"]
 
-GOOD, POOR_LATER = "4242424242424242", "4000000000000341"
+GOOD = "4242424242424242"
 
 
 @dataclass
@@ -85,6 +86,10 @@ class Club:
             self.account.pk, on=on, client_key=uuid4().hex, actor=self.owner, processor=get_processor(), now=clock.now()
         )
 
+    def at(self, moment: datetime) -> None:
+        """Move the clock of the installation and of its provider to this moment."""
+        self.sandbox.move_clock(f"+{int(moment.timestamp() - time.time())}s")
+
     def plan(self, now: datetime | None = None) -> str:
         """The plan in force."""
         return standing.of([self.account.pk], now=now or clock.now())[self.account.pk].plan.code
@@ -106,7 +111,7 @@ class Club:
         """USD that subscriptions have brought in, less what was paid back."""
         found = Decimal(0)
         for entry in JournalEntry.objects.filter(account=self.account, kind__startswith="subscription"):
-            amount = sum(line.amount for line in entry.postings() if line.side == 1)
+            amount = sum(line.amount for line in entry.postings.all() if line.side == 1)
             found += amount if entry.kind == "subscription_paid" else -amount
         return found
 

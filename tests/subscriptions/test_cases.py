@@ -8,6 +8,7 @@ import pytest
 
 from billing.books.models import JournalEntry
 from billing.payments.models import PaymentEvent
+from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
 from config import clock
 from subscriptions import dunning, lifecycle
@@ -26,7 +27,7 @@ def test_case_21_the_plan_comes_into_force_once_whatever_order_the_news_come_in(
     assert club.sandbox.pay(row.session_id).ok
     for kind in order:
         for event in club.sandbox.events(kind):
-            assert club.sandbox.send(event).status_code == 200
+            assert [answer.status_code for answer in club.sandbox.send(event)] == [200]
     club.tell()
     club.tell()
 
@@ -141,8 +142,8 @@ def test_case_23_undoing_a_second_one_whose_answer_was_lost_refunds_once(club: C
         assert club.sandbox.pay(row.session_id).ok
         club.settle(row)
     undone = Subscription.objects.get(status="duplicate")
-    club.sandbox.lose_next_answer("^/v1/refunds$", times=3)
-    with pytest.raises(Exception, match=r"."):
+    club.sandbox.lose_next_answer("^/v1/refunds$")
+    with pytest.raises(ProcessorUnavailable):
         dunning.undo_duplicate(undone.pk, processor=get_processor(), now=clock.now())
     club.sandbox.forget_idempotency_keys()
     for _ in range(2):

@@ -343,15 +343,6 @@ def test_the_page_takes_at_most_twelve_queries(by):
 
 
 @commits
-def test_other_parts_add_to_the_page_by_name(monkeypatch):
-    made = running()
-    monkeypatch.setattr(cockpit, "_builders", {})
-    cockpit.adds("test_part", lambda account, user, now: {"account": account, "user": user})
-    client, user, account = signed_in(made.account)
-    assert client.get(PAGE).context["test_part"] == {"account": account, "user": user}
-
-
-@commits
 def test_the_cockpit_reads_the_same_standing_as_admission_does():
     made = driver(plan_version("pro"), usd="5")
     made.agree("5")

@@ -82,7 +82,7 @@ class Life:
             lock_wallet(self.there.account.pk)
             held.period_start, held.period_end = start, start + timedelta(days=30)
             held.save()
-            periods.align(held, start=held.period_start, end=held.period_end, now=self.now)
+            periods.follow_renewal(held, now=self.now)
 
     def ask(self, flows: Decimal, _actual: Decimal, _which: int) -> Any:
         found = self.there.ask(flows, self.now)
@@ -129,7 +129,7 @@ class Life:
         held = self.there.subscription
         with transaction.atomic():
             lock_wallet(self.there.account.pk)
-            periods.align(held, start=held.period_start, end=held.period_end, now=self.now)
+            periods.move_end(held, now=self.now)
 
 
 def broken() -> list[str]:

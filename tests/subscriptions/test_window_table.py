@@ -83,7 +83,7 @@ class Play:
             held.plan_version, held.next_version = held.next_version or held.plan_version, None
             held.period_start, held.period_end = begins, until
             held.save()
-            periods.align(held, start=begins, end=until, now=at)
+            periods.follow_renewal(held, now=at)
         self.there.plan = held.plan_version
 
     def end(self, at: datetime) -> None:
