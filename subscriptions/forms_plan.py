@@ -8,7 +8,7 @@ class ConfirmForm(forms.Form):
 
     plan = forms.CharField(max_length=8)
     at = forms.DateTimeField()
-    due_usd = forms.DecimalField(max_digits=12, decimal_places=2)
+    due_usd = forms.DecimalField(max_digits=24, decimal_places=10)
     token = forms.CharField(min_length=8, max_length=64)
 
 

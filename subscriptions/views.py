@@ -19,7 +19,7 @@ from accounts.models import Account, ApiKey
 from billing.catalog.book import current_book
 from billing.metering.models import Funding
 from config import clock
-from subscriptions import advising, cockpit, flow_use, views_extra, views_plan
+from subscriptions import advising, cockpit, flow_use, standing, views_extra, views_plan
 from subscriptions.advising import Advice
 from subscriptions.cockpit import Cockpit
 from subscriptions.flow_use import DIMENSIONS, Line
@@ -173,8 +173,9 @@ def advice(request: HttpRequest) -> HttpResponse:
 
 
 def _advice(account: Account, now: Any) -> Advice | None:
-    """Kept for some minutes: it reads every call of thirty days."""
-    name = f"plan-advice:{account.pk}:{now:%Y%m%d%H}"
+    """Kept for some minutes, while the plan is the same: it reads every call of thirty days."""
+    plan = standing.of([account.pk], now=now)[account.pk].plan
+    name = f"plan-advice:{account.pk}:{plan.id}:{now:%Y%m%d%H}"
     kept = cache.get(name)
     if kept is not None:
         return None if kept == NOTHING_USED else kept
