@@ -332,6 +332,10 @@ SPECTACULAR_SETTINGS = {
         "UsageStatus": "billing.metering.api.STATUSES",
         "TopUpStatus": "billing.payments.models.TopUp.Status",
         "AlertKind": "billing.metering.models_alerts.SpendAlert.Kind",
+        "WindowKind": "subscriptions.models_windows.QuotaWindow.Kind",
+        "PlanChangeKind": "subscriptions.models_billing.PlanChange.Kind",
+        "PlanChangeStatus": "subscriptions.models_billing.PlanChange.Status",
+        "SubscriptionStatus": "subscriptions.models_billing.Subscription.Status",
     },
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "docExpansion": "list"},
 }

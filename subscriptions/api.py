@@ -60,7 +60,7 @@ class FlowWorthOutput(serializers.Serializer[Any]):
     call_overhead_flows = AmountField(6, help_text="Flows that every call costs besides.")
 
 
-class ExtraUsageOutput(serializers.Serializer[Any]):
+class ExtraUsageSummary(serializers.Serializer[Any]):
     """What pays from the balance when a window is full, the billing period's among them."""
 
     enabled = serializers.BooleanField()
@@ -92,7 +92,7 @@ class SubscriptionOutput(serializers.Serializer[Any]):
     full = serializers.ListField(child=serializers.CharField(), help_text="The windows that admit nothing now.")
     admissible_at = UtcField(allow_null=True, help_text="When Flows pay again; null while they do.")
     flow_rate = FlowWorthOutput(allow_null=True)
-    extra_usage = ExtraUsageOutput()
+    extra_usage = ExtraUsageSummary()
     as_of = UtcField()
 
 

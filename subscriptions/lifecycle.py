@@ -240,6 +240,7 @@ def change(
     actor: User | None,
     processor: PaymentProcessor,
     now: datetime,
+    label: str = "",
 ) -> PlanChange:
     """Change the plan as the preview of `at` said. Raises PaymentDeclined when the proration could not be paid.
 
@@ -276,7 +277,7 @@ def change(
                 client_key=client_key,
             )
             audit.record(
-                actor=actor, action=f"plan_{kind}", subject=row, account=row.account, now=now,
+                actor=actor, actor_label=label, action=f"plan_{kind}", subject=row, account=row.account, now=now,
                 before={"plan": row.plan_version.plan_id}, after={"plan": wanted.plan_id},
             )  # fmt: skip
     return perform(asked.pk, processor=processor, now=now)
@@ -311,7 +312,9 @@ def perform(change_id: UUID, *, processor: PaymentProcessor, now: datetime) -> P
     return _decided(asked)
 
 
-def withdraw(account_id: UUID, *, actor: User | None, processor: PaymentProcessor, now: datetime) -> Subscription:
+def withdraw(
+    account_id: UUID, *, actor: User | None, processor: PaymentProcessor, now: datetime, label: str = ""
+) -> Subscription:
     """Keep the present plan: what was to begin with the next period does not."""
     row = in_force(account_id)
     waiting = PlanChange.objects.filter(subscription=row, status=PlanChange.Status.SCHEDULED).first()
@@ -323,8 +326,8 @@ def withdraw(account_id: UUID, *, actor: User | None, processor: PaymentProcesso
         settling.locked(row.pk)
         if waiting is not None:
             audit.record(
-                actor=actor, action="plan_change_withdrawn", subject=row, account=row.account, now=now,
-                before={"plan": waiting.to_version.plan_id}, after={"plan": row.plan_version.plan_id},
+                actor=actor, actor_label=label, action="plan_change_withdrawn", subject=row, account=row.account,
+                now=now, before={"plan": waiting.to_version.plan_id}, after={"plan": row.plan_version.plan_id},
             )  # fmt: skip
     return settling.settle(row.pk, processor=processor, now=now)
 
@@ -333,14 +336,21 @@ def withdraw(account_id: UUID, *, actor: User | None, processor: PaymentProcesso
 
 
 def renew(
-    account_id: UUID, *, on: bool, client_key: str, actor: User | None, processor: PaymentProcessor, now: datetime
+    account_id: UUID,
+    *,
+    on: bool,
+    client_key: str,
+    actor: User | None,
+    processor: PaymentProcessor,
+    now: datetime,
+    label: str = "",
 ) -> Subscription:
     """Let the plan end with its period, or go on after it (C29). Flows stay until the end; nothing is paid back."""
     row = in_force(account_id)
     if row.cancel_at_period_end != on:
         return row
     if not on and row.schedule_id:
-        row = withdraw(account_id, actor=actor, processor=processor, now=now)
+        row = withdraw(account_id, actor=actor, processor=processor, now=now, label=label)
     state = processor.renew(
         row.provider_id,
         on=on,
@@ -349,8 +359,8 @@ def renew(
     with transaction.atomic():
         held = settling.locked(row.pk)
         audit.record(
-            actor=actor, action="plan_renewal_on" if on else "plan_renewal_off", subject=held, account=held.account,
-            now=now, before={"renews": not on}, after={"renews": on},
+            actor=actor, actor_label=label, action="plan_renewal_on" if on else "plan_renewal_off", subject=held,
+            account=held.account, now=now, before={"renews": not on}, after={"renews": on},
         )  # fmt: skip
     return settling.record(row.pk, settling.Told(state=state), now=now)
 

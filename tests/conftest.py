@@ -9,8 +9,10 @@ from typing import Any
 
 import hypothesis
 import pytest
+from django.conf import settings
 from django.core.cache import cache
 from django.test import TransactionTestCase
+from django.utils import translation
 
 pytest_plugins = ["tests.sandbox.helpers"]
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -109,6 +111,12 @@ def is_loopback(host: str) -> bool:
 def _empty_cache() -> None:
     """Rate limits and other things with a memory start afresh."""
     cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _english() -> None:
+    """A page that was read in Chinese leaves its thread speaking Chinese; each test starts in the first language."""
+    translation.activate(settings.LANGUAGE_CODE)
 
 
 _damaging: list[bool] = [False]

@@ -105,6 +105,22 @@ def explains(known: Causes) -> Causes:
     return known
 
 
+Takers = Callable[[set[str]], dict[str, tuple[int, str]]]
+_takers: list[Takers] = []
+
+
+def takes_payments(known: Takers) -> Takers:
+    """Register who else than top-up orders takes payments: given the provider's payments, it answers for its own how
+    much it holds for paid, in the smallest unit, and in which currency."""
+    _takers.append(known)
+    return known
+
+
+def paid_elsewhere(payments: set[str]) -> dict[str, tuple[int, str]]:
+    """Payments that are for something else than a top-up."""
+    return {payment: paid for known in _takers for payment, paid in known(payments).items()} if payments else {}
+
+
 def known_causes(sources: set[str]) -> set[str]:
     """Those of the provider's objects that our books hold."""
     return set().union(*(known(sources) for known in _causes)) if sources else set()

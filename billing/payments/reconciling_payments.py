@@ -13,7 +13,18 @@ from billing.money import minor_text
 from billing.payments.models import PaymentAttempt, TopUp
 from billing.payments.models_disputes import Dispute
 from billing.payments.processor_books import ChargeTaken, ProviderBooks
-from billing.payments.reconcile import BALANCE, Day, Finding, Kind, compares, explains, known_causes, orders_of, pages
+from billing.payments.reconcile import (
+    BALANCE,
+    Day,
+    Finding,
+    Kind,
+    compares,
+    explains,
+    known_causes,
+    orders_of,
+    pages,
+    paid_elsewhere,
+)
 
 OWN_AFFAIRS: Final = frozenset(
     {
@@ -34,6 +45,7 @@ def payments(day: Day, *, provider: ProviderBooks) -> Iterator[Finding]:
     for page in pages(provider.charges_taken(day.since, day.until)):
         orders = orders_of((charge.payment_intent_id, charge.order) for charge in page)
         credited = _credited_minor({order.number: order for order in orders.values()})
+        elsewhere = paid_elsewhere({charge.payment_intent_id for charge in page} - set(orders))
         for charge in page:
             seen.add(charge.charge_id)
             day.count("payments", charge.currency, charge.amount_minor)
@@ -41,11 +53,19 @@ def payments(day: Day, *, provider: ProviderBooks) -> Iterator[Finding]:
                 day.explained.add(charge.balance_line)
             order = orders.get(charge.payment_intent_id) or orders.get(charge.order)
             if order is None:
-                yield _finding(Kind.CHARGE_WITHOUT_ORDER, charge, "no order has this payment")
+                yield from _for_something_else(charge, elsewhere.get(charge.payment_intent_id))
                 continue
             times[order.number] += 1
             yield from _compare(charge, order, times[order.number], credited)
     yield from _unknown_to_provider(day, seen)
+
+
+def _for_something_else(charge: ChargeTaken, paid: tuple[int, str] | None) -> Iterator[Finding]:
+    if paid is None:
+        yield _finding(Kind.CHARGE_WITHOUT_ORDER, charge, "no order has this payment")
+    elif paid != (charge.amount_minor, charge.currency):
+        taken, held = minor_text(charge.amount_minor, charge.currency), minor_text(*paid)
+        yield _finding(Kind.CHARGE_AMOUNT, charge, f"{taken} were taken, we hold {held} for paid")
 
 
 def _compare(charge: ChargeTaken, order: TopUp, time: int, credited: dict[str, bool]) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
 from django.core import mail
@@ -11,11 +11,13 @@ from accounts.models import AuditRecord
 from billing import notices
 from billing.errors import InvalidRequest
 from billing.models_notices import Notice
+from billing.payments import reconcile
+from billing.payments.models_reconciling import Difference, Reconciliation
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
 from config import clock
 from subscriptions import dunning, lifecycle, periods
-from subscriptions.models import FlowStanding, PlanChange, Subscription
+from subscriptions.models import FlowStanding, Invoice, PlanChange, Subscription
 from tests.subscriptions.conftest import Club
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -209,3 +211,18 @@ def test_the_sweep_asks_about_what_nobody_told_us(club: Club, move) -> None:
     club.look_after(row)
     assert club.row().period_start > row.created_at
     assert dunning.due(now=clock.now()) == []
+
+
+def test_what_was_paid_for_a_plan_is_no_difference_in_the_days_comparison(club: Club) -> None:
+    club.subscribe()
+    club.change("max")
+    day = clock.now().astimezone(UTC).date()
+    Reconciliation.objects.create(day=day, due_at=clock.now())
+    found = reconcile.run(day, processor=get_processor(), now=clock.now())
+    assert found.compared["payments"] == 2
+    assert not Difference.objects.exists()
+
+    Invoice.objects.filter(kind="change").update(paid_minor=1)
+    reconcile.run(day, processor=get_processor(), now=clock.now())
+    assert [one.kind for one in Difference.objects.all()] == ["charge_amount"]
+    Invoice.objects.filter(kind="change").update(paid_minor=8000)
