@@ -246,7 +246,7 @@ def change(
 
     `ProcessorUnavailable` leaves the change asked for: the sweep, or the same key, goes on with it.
     """
-    row, wanted, kind = _wanted(account_id, plan_code, now)
+    row, wanted, _shown = _wanted(account_id, plan_code, now)
     if not now - PREVIEW_GOOD_FOR <= at <= now + timedelta(minutes=1):
         raise PreviewExpired
     with transaction.atomic():
@@ -257,6 +257,9 @@ def change(
         if asked is None:
             if not row.in_force:
                 raise NoSubscription
+            if row.plan_version.plan_id == wanted.plan_id:  # changed in another tab since the preview
+                raise SamePlan(plan=wanted.plan_id)
+            kind = _kind(row.plan_version, wanted)
             waiting = PlanChange.objects.filter(subscription=row, status__in=PlanChange.WAITING).first()
             if waiting is not None and waiting.status == PlanChange.Status.REQUESTED:
                 raise Conflict(_("A change of plan is under way. Wait until it is decided."))
@@ -374,8 +377,12 @@ def _wanted(account_id: UUID, plan_code: object, now: datetime) -> tuple[Subscri
     if plan.code == row.plan_version.plan_id:
         raise SamePlan(plan=plan.code)
     wanted = PlanVersion.objects.select_related("plan").get(pk=plan.id)
-    kind = PlanChange.Kind.UPGRADE if plan.rank > row.plan_version.plan.rank else PlanChange.Kind.DOWNGRADE
-    return row, wanted, kind
+    return row, wanted, _kind(row.plan_version, wanted)
+
+
+def _kind(current: PlanVersion, wanted: PlanVersion) -> str:
+    up = wanted.plan.rank > current.plan.rank
+    return PlanChange.Kind.UPGRADE if up else PlanChange.Kind.DOWNGRADE
 
 
 def _scheduled(change_id: UUID, schedule_id: str, *, now: datetime) -> None:

@@ -15,7 +15,7 @@ from allauth.account.decorators import reauthentication_required
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -23,9 +23,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import api_keys
-from accounts.access import current_account, may, role_in
+from accounts.access import may, role_in
 from accounts.authentication import signed_in_recently
-from accounts.models import Account, ApiKey, User
+from accounts.models import Account, ApiKey
+from accounts.portal import account_in_force, named_here, payer
 from billing.errors import BillingError
 from billing.metering.key_views import first_time, status_of
 from config import clock
@@ -37,29 +38,6 @@ MONTHS: Final = 12
 MOST_KEYS: Final = 100
 # Where the card stands; a form of it leads back there.
 BACK: Final = ("/platform/subscription", "/platform/subscription/extra-usage")
-
-
-def _account(request: HttpRequest) -> Account:
-    account = current_account(request)
-    if account is None:
-        raise Http404
-    return account
-
-
-def _payer(request: HttpRequest) -> tuple[Account, User]:
-    """The account in force and the person, if the role may pay."""
-    account = _account(request)
-    if not may(role_in(request.user, account), "pay") or not isinstance(request.user, User):
-        raise PermissionDenied(_("Your role in this account does not allow this."))
-    return account, request.user
-
-
-def _named_here(request: HttpRequest, account: Account) -> bool:
-    """The page named an account; another one may have been put in force in another tab meanwhile (F003)."""
-    if request.POST.get("account") == str(account.pk):
-        return True
-    messages.warning(request, _("The account in force has changed. Check which account you want to set up."))
-    return False
 
 
 def _back(request: HttpRequest) -> HttpResponse:
@@ -113,7 +91,7 @@ def keys_context(request: HttpRequest, account: Account, *, now: datetime) -> di
 @login_required
 def page(request: HttpRequest) -> HttpResponse:
     """What Extra Usage does and has spent, and the keys whose calls it carries on."""
-    return _page(request, _account(request))
+    return _page(request, account_in_force(request))
 
 
 def _page(request: HttpRequest, account: Account, *, status: int = 200, **more: Any) -> HttpResponse:
@@ -133,11 +111,11 @@ def _page(request: HttpRequest, account: Account, *, status: int = 200, **more: 
 @_recent_sign_in
 def select(request: HttpRequest) -> HttpResponse:
     """The dialog: which key pays. When Extra Usage is off it asks for the cap and the consent, too, and turns it on."""
-    account, user = _payer(request)
+    account, user = payer(request)
     now = clock.now()
     if request.method != "POST":
         return _dialog(request, account, now=now)
-    if not _named_here(request, account):
+    if not named_here(request, account):
         return _back(request)
     form = _form(account, now=now, data=request.POST)
     if not form.is_valid():
@@ -210,9 +188,9 @@ def _dialog(
 @_recent_sign_in
 def new_key(request: HttpRequest) -> HttpResponse:
     """Create a pay-as-you-go key inside the dialog. This answer alone shows its secret; what was filled in stays."""
-    account, user = _payer(request)
+    account, user = payer(request)
     now = clock.now()
-    if not _named_here(request, account):
+    if not named_here(request, account):
         return _back(request)
     if not may(role_in(user, account), "keys"):
         raise PermissionDenied(_("Your role in this account does not allow changing keys."))
@@ -249,8 +227,8 @@ def _as_filled(request: HttpRequest, account: Account, now: datetime, chosen: UU
 @_recent_sign_in
 def set_cap(request: HttpRequest) -> HttpResponse:
     """Another monthly cap."""
-    account, user = _payer(request)
-    if not _named_here(request, account):
+    account, user = payer(request)
+    if not named_here(request, account):
         return _back(request)
     form = forms_extra.CapForm(request.POST)
     if not form.is_valid():
@@ -270,8 +248,8 @@ def set_cap(request: HttpRequest) -> HttpResponse:
 @require_POST
 def turn_off(request: HttpRequest) -> HttpResponse:
     """Calls stop at the quota again."""
-    account, user = _payer(request)
-    if _named_here(request, account):
+    account, user = payer(request)
+    if named_here(request, account):
         extra.turn_off(account.pk, actor=user, label=user.email, now=clock.now())
         messages.success(request, _("Extra Usage is off. When a quota window is full, calls wait for its end."))
     return _back(request)

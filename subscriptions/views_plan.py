@@ -12,7 +12,6 @@ from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -21,8 +20,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access import current_account, may, role_in
+from accounts.access import may, role_in
 from accounts.models import Account, User
+from accounts.portal import account_in_force, named_here, payer
 from billing.errors import BillingError
 from billing.money import USD, from_minor_units
 from billing.paging import by_time_and_id, page
@@ -48,15 +48,14 @@ View = Callable[..., HttpResponse]
 
 
 def _payer(view: View) -> View:
-    """Members who may pay; the account is the one in force."""
+    """Members who may pay; the account is the one in force. What is sent must come from a page that named it: nobody
+    pays for one account while looking at another."""
 
     @wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        account = current_account(request)
-        if account is None:
-            raise Http404
-        if not may(role_in(request.user, account), "pay"):
-            raise PermissionDenied
+        account, _user = payer(request)
+        if request.method == "POST" and not named_here(request, account):
+            return redirect("subscriptions:cockpit")
         return view(request, account, *args, **kwargs)
 
     return checked
@@ -72,6 +71,7 @@ def card_context(request: HttpRequest, account: Account) -> dict[str, Any]:
         failure = failures.reason(unpaid.failure) if unpaid is not None and unpaid.failure else None
     return {
         "held": held,
+        "account": account,
         "may_pay": may(role_in(request.user, account), "pay"),
         "token": uuid4().hex,
         "failure": failure,
@@ -96,10 +96,7 @@ def history_context(request: HttpRequest, account: Account, *, size: int = INVOI
 @login_required
 def history(request: HttpRequest) -> HttpResponse:
     """Every payment for a plan (F077)."""
-    account = current_account(request)
-    if account is None:
-        raise Http404
-    return render(request, "subscriptions/history.html", history_context(request, account))
+    return render(request, "subscriptions/history.html", history_context(request, account_in_force(request)))
 
 
 def _paid(invoice: Invoice) -> Any:

@@ -12,7 +12,6 @@ from allauth.account.decorators import reauthentication_required
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import get_language
@@ -20,9 +19,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access import current_account, may, role_in
+from accounts.access import may, role_in
 from accounts.authentication import signed_in_recently
-from accounts.models import Account, User
+from accounts.models import Account
+from accounts.portal import account_in_force, named_here, payer
 from billing.books.models import Wallet
 from billing.errors import BillingError
 from billing.paging import Key, page
@@ -41,36 +41,13 @@ _TOKEN: Final = re.compile(r"[0-9a-f]{32}")
 _recent_sign_in: Any = reauthentication_required(enabled=lambda request: not signed_in_recently(request, request.user))
 
 
-def _account(request: HttpRequest) -> Account:
-    account = current_account(request)
-    if account is None:
-        raise Http404
-    return account
-
-
-def _payer(request: HttpRequest) -> tuple[Account, User]:
-    """The account in force and the person, if the role may pay."""
-    account = _account(request)
-    if not may(role_in(request.user, account), "pay") or not isinstance(request.user, User):
-        raise PermissionDenied(_("Your role in this account does not allow this."))
-    return account, request.user
-
-
-def _named_here(request: HttpRequest, account: Account) -> bool:
-    """The page named an account; another one may have been put in force in another tab meanwhile (F003)."""
-    if request.POST.get("account") == str(account.pk):
-        return True
-    messages.warning(request, _("The account in force has changed. Check which account you want to set up."))
-    return False
-
-
 @_to_checkout
 @login_required
 @never_cache
 @require_safe
 def auto_top_up(request: HttpRequest) -> HttpResponse:
     """What will happen, the cards, and what happened."""
-    account = _account(request)
+    account = account_in_force(request)
     return _page(request, account, forms_saved.fresh(_row(account), saved.cards(account.pk)))
 
 
@@ -120,10 +97,10 @@ def _page(
 @_recent_sign_in
 def turn_on(request: HttpRequest) -> HttpResponse:
     """GET shows what will happen with these terms; POST agrees to it."""
-    account, user = _payer(request)
+    account, user = payer(request)
     cards = saved.cards(account.pk)
     posted = request.method == "POST"
-    if (posted and not _named_here(request, account)) or not (posted or request.GET):
+    if (posted and not named_here(request, account)) or not (posted or request.GET):
         return redirect("payments:auto_top_up")
     form = forms_saved.AutoTopUpForm(request.POST if posted else request.GET, cards=cards)
     if not form.is_valid():
@@ -169,8 +146,8 @@ def turn_on(request: HttpRequest) -> HttpResponse:
 @require_POST
 def turn_off(request: HttpRequest) -> HttpResponse:
     """No further charge."""
-    account, user = _payer(request)
-    if _named_here(request, account):
+    account, user = payer(request)
+    if named_here(request, account):
         try:
             row = auto_setting.turn_off(account.pk, actor=user, label=user.email, now=clock.now())
         except BillingError as refusal:
@@ -187,8 +164,8 @@ def turn_off(request: HttpRequest) -> HttpResponse:
 @_recent_sign_in
 def resume(request: HttpRequest) -> HttpResponse:
     """Go on after a stop."""
-    account, user = _payer(request)
-    if _named_here(request, account):
+    account, user = payer(request)
+    if named_here(request, account):
         try:
             auto_setting.resume(account.pk, actor=user, label=user.email, now=clock.now())
         except BillingError as refusal:
@@ -208,8 +185,8 @@ def resume(request: HttpRequest) -> HttpResponse:
 @require_POST
 def add_card(request: HttpRequest) -> HttpResponse:
     """Agree to keep a card, then on to the provider's page."""
-    account, user = _payer(request)
-    if not _named_here(request, account):
+    account, user = payer(request)
+    if not named_here(request, account):
         return redirect("payments:auto_top_up")
     token = request.POST.get("token", "")
     if not _TOKEN.fullmatch(token) or not request.POST.get("agree"):
@@ -275,7 +252,7 @@ def _card(request: HttpRequest, account: Account, card_id: UUID) -> PaymentMetho
 @require_POST
 def default_card(request: HttpRequest, card_id: UUID) -> HttpResponse:
     """Offer this card first."""
-    account, user = _payer(request)
+    account, user = payer(request)
     card = _card(request, account, card_id)
     try:
         saved.make_default(account.pk, card.pk, actor=user, now=clock.now())
@@ -291,7 +268,7 @@ def default_card(request: HttpRequest, card_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def remove_card(request: HttpRequest, card_id: UUID) -> HttpResponse:
     """GET says what will happen; POST forgets the card."""
-    account, user = _payer(request)
+    account, user = payer(request)
     card = _card(request, account, card_id)
     row = _row(account)
     if request.method != "POST":

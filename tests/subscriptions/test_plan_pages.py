@@ -27,7 +27,7 @@ def portal(club: Club, client: Client) -> Client:
 
 def hidden(page: str) -> dict[str, str]:
     """What the page's form sends."""
-    return dict(re.findall(r'<input type="hidden" name="(plan|at|due_usd|token)" value="([^"]*)"', page))
+    return dict(re.findall(r'<input type="hidden" name="(account|plan|at|due_usd|token)" value="([^"]*)"', page))
 
 
 def test_a_plan_is_bought_by_its_page_and_in_force_on_the_way_back(club: Club, portal: Client) -> None:
@@ -73,7 +73,7 @@ def test_a_declined_upgrade_says_so_and_leaves_the_plan(club: Club, portal: Clie
 def test_a_confirmation_without_its_preview_shows_the_preview_and_changes_nothing(club: Club, portal: Client) -> None:
     club.subscribe()
     for sent in ({}, {"at": "soon"}, {"at": clock.now().isoformat(), "due_usd": "x", "token": uuid4().hex}):
-        answer = portal.post(f"{PAGE}/change", {"plan": "max", **sent})
+        answer = portal.post(f"{PAGE}/change", {"account": str(club.account.pk), "plan": "max", **sent})
         assert answer.status_code == 409
         assert "too old" in answer.content.decode()
     assert not PlanChange.objects.exists()
@@ -85,16 +85,16 @@ def test_a_smaller_plan_is_scheduled_shown_and_taken_back(club: Club, portal: Cl
     assert "Nothing is charged now" in page
     portal.post(f"{PAGE}/change", hidden(page))
     assert "Pro begins" in portal.get(PAGE).content.decode()
-    portal.post(f"{PAGE}/change/withdraw")
+    portal.post(f"{PAGE}/change/withdraw", {"account": str(club.account.pk)})
     assert "Pro begins" not in portal.get(PAGE).content.decode()
 
 
 def test_the_renewal_is_cancelled_with_a_preview_and_taken_back(club: Club, portal: Client) -> None:
     club.subscribe()
     assert "not paid back" in portal.get(f"{PAGE}/cancel").content.decode()
-    portal.post(f"{PAGE}/cancel", {"token": uuid4().hex})
+    portal.post(f"{PAGE}/cancel", {"account": str(club.account.pk), "token": uuid4().hex})
     assert "Your plan ends" in portal.get(PAGE).content.decode()
-    portal.post(f"{PAGE}/cancel/undo", {"token": uuid4().hex})
+    portal.post(f"{PAGE}/cancel/undo", {"account": str(club.account.pk), "token": uuid4().hex})
     assert "Your plan ends" not in portal.get(PAGE).content.decode()
     assert portal.get(f"{PAGE}/change?plan=free")["Location"] == f"{PAGE}/cancel"
 
@@ -106,6 +106,17 @@ def test_the_billing_history_lists_each_payment_with_its_card(club: Club, portal
         assert "•••• 4242" in page
         assert "$20.00" in page
     assert portal.get(f"{PAGE}/cards/history")["Location"] == f"{PAGE}/history"
+
+
+def test_a_page_of_another_account_than_the_one_in_force_changes_nothing(club: Club, portal: Client) -> None:
+    club.subscribe()
+    page = portal.get(f"{PAGE}/change?plan=max").content.decode()
+    sent = hidden(page) | {"account": str(uuid4())}
+    for path in ("change", "checkout", "cancel", "change/withdraw", "cancel/undo", "card"):
+        answer = portal.post(f"{PAGE}/{path}", sent)
+        assert (answer.status_code, answer["Location"]) == (302, PAGE)
+    assert "account in force has changed" in portal.get(PAGE).content.decode()
+    assert (club.plan(), club.row().cancel_at_period_end, PlanChange.objects.count()) == ("pro", False, 0)
 
 
 def test_who_may_not_pay_reads_and_changes_nothing(club: Club, client: Client) -> None:
@@ -124,7 +135,7 @@ def test_who_may_not_pay_reads_and_changes_nothing(club: Club, client: Client) -
 
 def test_the_providers_own_page_for_the_card_is_one_click_away(club: Club, portal: Client) -> None:
     club.subscribe()
-    answer = portal.post(f"{PAGE}/card")
+    answer = portal.post(f"{PAGE}/card", {"account": str(club.account.pk)})
     assert answer.status_code == 302
     assert "/sandbox/" in answer["Location"]
 
