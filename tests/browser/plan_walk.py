@@ -51,6 +51,12 @@ class Gateway:
         self.http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
         self.secret = secret
 
+    def __enter__(self) -> Gateway:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
     def authorize(self, tokens: int) -> httpx.Response:
         return self.http.post(
             "/api/v1/authorizations",

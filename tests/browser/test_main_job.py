@@ -229,21 +229,22 @@ def test_a_plan_from_the_pricing_page_to_its_cancellation(page: Page, product: P
     expect(counters.first).to_contain_text("50.0")
 
     secret = plan_walk.key_made(page, PASSWORD)
-    gateway = plan_walk.Gateway(product.url, product.manage("create_gateway_token", f"plan {language}"), secret)
-    used = gateway.call(800_000)  # $1 of list price: 39.6 of 50 Flows
-    assert (used["funding"], used["flows"], used["charge"]) == ("subscription", "39.600000", "0.0000000000")
-    page.goto(plan_walk.COCKPIT)
-    expect(counters.first).to_contain_text("10.4")
+    token = product.manage("create_gateway_token", f"plan {language}")
+    with plan_walk.Gateway(product.url, token, secret) as gateway:
+        used = gateway.call(800_000)  # $1 of list price: 39.6 of 50 Flows
+        assert (used["funding"], used["flows"], used["charge"]) == ("subscription", "39.600000", "0.0000000000")
+        page.goto(plan_walk.COCKPIT)
+        expect(counters.first).to_contain_text("10.4")
 
-    full = gateway.authorize(800_000)
-    assert (full.status_code, full.json()["code"]) == (429, "flow_5h_exhausted")
-    plan_walk.extra_usage_on(page, "5")
-    paid = gateway.call(800_000)
-    assert (paid["funding"], paid["flows"]) == ("extra_usage", "0.000000")
+        full = gateway.authorize(800_000)
+        assert (full.status_code, full.json()["code"]) == (429, "flow_5h_exhausted")
+        plan_walk.extra_usage_on(page, "5")
+        paid = gateway.call(800_000)
+        assert (paid["funding"], paid["flows"]) == ("extra_usage", "0.000000")
 
-    plan_walk.upgraded(page, "max")
-    expect(counters.first).to_contain_text("260.4")  # a full new window less the Flows that were used
-    assert gateway.call(800_000)["funding"] == "subscription"
+        plan_walk.upgraded(page, "max")
+        expect(counters.first).to_contain_text("260.4")  # a full new window less the Flows that were used
+        assert gateway.call(800_000)["funding"] == "subscription"
     plan_walk.cancelled_and_taken_back(page)
     page.goto(f"{plan_walk.COCKPIT}/history")
     expect(page.locator("tbody tr[data-row]")).to_have_count(2)

@@ -396,7 +396,8 @@ def test_a_subscription_key_spends_flows_is_refused_and_goes_on_by_extra_usage_u
 ) -> None:
     account, _ = customer
     there = Driver(account, PriceVersion.objects.first(), plan_version("free"))
-    there.subscribe(plan_version("pro", model_slugs=["test/chat"]), clock.now(), clock.now() + timedelta(days=30))
+    plan = plan_version("pro", model_slugs=["test/chat"], flows_5h=10)
+    there.subscribe(plan, clock.now(), clock.now() + timedelta(days=30))
     key = factories.key(account, kind="subscription")[1]
 
     assert proxy.chat(key, "test/chat").status_code == 200
@@ -405,7 +406,7 @@ def test_a_subscription_key_spends_flows_is_refused_and_goes_on_by_extra_usage_u
     assert (record.funding, record.flows, record.charge) == ("subscription", Decimal("7.128"), 0)  # $0.18 x 39.6
     assert_wallet(account, Decimal(10))
 
-    refused = proxy.chat(key, "test/chat")  # may write so much that it wants the whole window
+    refused = proxy.chat(key, "test/chat")  # 2.872 are left, and it may write for more
     error = refused.json()["error"]
     assert (refused.status_code, error["code"]) == (429, "flow_5h_exhausted")
     assert "five-hour" in error["message"]
