@@ -32,6 +32,7 @@ READ: Final = (
     *("billing.billingdetails", "billing.receipt"),
     *("subscriptions.quotawindow", "subscriptions.flowstanding"),
     *("subscriptions.plan", "subscriptions.planversion"),
+    *("subscriptions.subscription", "subscriptions.invoice", "subscriptions.extrausage"),
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).
@@ -68,6 +69,7 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "billing.change_riskrule": ("riskrule", "Can change the thresholds of a risk rule"),
     "subscriptions.set_flowstanding": ("flowstanding", "Can set an account's Flow class"),
     "subscriptions.reset_quotawindow": ("quotawindow", "Can end an open quota window early"),
+    "subscriptions.check_subscription": ("subscription", "Can ask the payment provider about a subscription now"),
     "subscriptions.publish_planversion": ("planversion", "Can publish a new version of a plan"),
     "refunds.decide_refund": ("refund", "Can approve and reject refunds"),
     "refunds.cancel_refund": ("refund", "Can cancel a refund for the customer"),
@@ -114,6 +116,7 @@ _FINANCE: Final = (
     "billing.check_dispute",
     "billing.stop_autotopup",
     "subscriptions.set_flowstanding",
+    "subscriptions.check_subscription",
     "subscriptions.publish_planversion",
     "refunds.decide_refund",
     "refunds.cancel_refund",

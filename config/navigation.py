@@ -67,6 +67,9 @@ GROUPS: Final = (
     (
         gettext_lazy("Subscriptions"),
         (
+            ("subscriptions.subscription", gettext_lazy("Subscriptions"), "autorenew"),
+            ("subscriptions.invoice", gettext_lazy("Invoices"), "receipt"),
+            ("subscriptions.extrausage", gettext_lazy("Extra Usage"), "bolt"),
             ("subscriptions.plan", gettext_lazy("Plans"), "package_2"),
             ("subscriptions.planversion", gettext_lazy("Plan versions"), "history"),
             ("subscriptions.quotawindow", gettext_lazy("Quota windows"), "hourglass_top"),

@@ -9,10 +9,14 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
 
+from accounts import audit
+from accounts.models import User
 from billing import notices
 from billing.books import ledger
 from billing.books.models import JournalEntry, System
+from billing.errors import InvalidRequest
 from billing.money import Money
 from billing.payments.processor import PaymentProcessor
 from billing.payments.processor_refunds import RefundProgress, RefundRequest
@@ -56,6 +60,20 @@ def look_after(subscription_id: UUID, *, processor: PaymentProcessor, now: datet
     if row.status == Status.DUPLICATE and row.undone_at is None:
         row = undo_duplicate(row.pk, processor=processor, now=now)
     return row
+
+
+def check_by_hand(
+    subscription_id: UUID, *, actor: User, reason: str, processor: PaymentProcessor, now: datetime
+) -> Subscription:
+    """Ask the provider because somebody on the staff wants it, with the reason in the audit."""
+    if not reason.strip():
+        raise InvalidRequest(_("Say why."), field="reason")
+    row = Subscription.objects.select_related("account").get(pk=subscription_id)
+    with transaction.atomic():
+        audit.record(
+            actor=actor, action="subscription_checked", subject=row, account=row.account, now=now, reason=reason
+        )
+    return look_after(subscription_id, processor=processor, now=now)
 
 
 def undo_duplicate(subscription_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Subscription:

@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from config.embedded import BASE_DIR
+from tests.browser import plan_walk
 from tests.browser.shots import FLAGS
 from tests.product import Copy, free_port, remove_elsewhere
 
@@ -107,6 +108,11 @@ def paid_by_card(page: Page, number: str) -> None:
     page.locator("input[name=preset][value='20']").check(force=True)
     page.locator("form[data-top-up] button[type=submit]").click()
     page.wait_for_url("**/sandbox/checkout/**")
+    filled_in(page, number)
+
+
+def filled_in(page: Page, number: str = GOOD_CARD) -> None:
+    """Pay on the provider's page."""
     page.fill("[name=number]", number)
     page.fill("[name=expiry]", "12 / 34")
     page.fill("[name=cvc]", "123")
@@ -207,3 +213,38 @@ def test_a_declined_card_says_why_in_both_languages(page: Page, product: Product
         check.first.click()
     expect(page.locator("#order-status")).to_contain_text(reason)
     expect(page.locator("#header-balance")).to_contain_text("$0.00")
+
+
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
+def test_a_plan_from_the_pricing_page_to_its_cancellation(page: Page, product: Product, language: str):
+    """F072, F076-F083, C26, C29: bought, counted, full, paid by Extra Usage, upgraded, cancelled and taken back."""
+    signed_up(page, product, f"plan-{language}@example.com")
+    paid_by_card(page, GOOD_CARD)
+    page.wait_for_url("**/billing/top-up/product_*")
+    if language != "en":
+        plan_walk.spoken(page, language)
+    plan_walk.bought(page, "pro", filled_in)
+    counters = page.locator(".counter")
+    expect(counters).to_have_count(3)
+    expect(counters.first).to_contain_text("50.0")
+
+    secret = plan_walk.key_made(page, PASSWORD)
+    token = product.manage("create_gateway_token", f"plan {language}")
+    with plan_walk.Gateway(product.url, token, secret) as gateway:
+        used = gateway.call(800_000)  # $1 of list price: 39.6 of 50 Flows
+        assert (used["funding"], used["flows"], used["charge"]) == ("subscription", "39.600000", "0.0000000000")
+        page.goto(plan_walk.COCKPIT)
+        expect(counters.first).to_contain_text("10.4")
+
+        full = gateway.authorize(800_000)
+        assert (full.status_code, full.json()["code"]) == (429, "flow_5h_exhausted")
+        plan_walk.extra_usage_on(page, "5")
+        paid = gateway.call(800_000)
+        assert (paid["funding"], paid["flows"]) == ("extra_usage", "0.000000")
+
+        plan_walk.upgraded(page, "max")
+        expect(counters.first).to_contain_text("260.4")  # a full new window less the Flows that were used
+        assert gateway.call(800_000)["funding"] == "subscription"
+    plan_walk.cancelled_and_taken_back(page)
+    page.goto(f"{plan_walk.COCKPIT}/history")
+    expect(page.locator("tbody tr[data-row]")).to_have_count(2)

@@ -7,6 +7,7 @@ database; the provider behind the proxy is a small server that says how many tok
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,11 +17,13 @@ import pytest
 from accounts import api_keys, secrets
 from accounts.models import Account, BenefitLevel, GatewayToken
 from billing.books.models import JournalEntry, Wallet
-from billing.catalog.models import Model
+from billing.catalog.models import Model, PriceVersion
 from billing.metering.models import Authorization, UsageRecord
+from config import clock
 from gateway.models import DecisionReceipt
 from tests import factories
 from tests.gateway.litellm_proxy import Line, Proxy, Upstream, missing, question, until
+from tests.subscriptions.driving import Driver, plan_version
 
 pytestmark = [
     pytest.mark.slow,
@@ -386,6 +389,45 @@ def test_a_refusal_on_a_route_that_keeps_only_messages_tells_its_code_in_a_heade
 ) -> None:
     answer = proxy.post("/v1/messages", factories.key(factories.funded("0"))[1], question("test/claude"))
     assert (answer.status_code, answer.headers["x-meterhall-code"]) == (402, "insufficient_balance")
+
+
+def test_a_subscription_key_spends_flows_is_refused_and_goes_on_by_extra_usage_until_the_window_is_over(
+    proxy: Proxy, customer: tuple[Account, str], settings: Any
+) -> None:
+    account, _ = customer
+    there = Driver(account, PriceVersion.objects.first(), plan_version("free"))
+    plan = plan_version("pro", model_slugs=["test/chat"], flows_5h=10)
+    there.subscribe(plan, clock.now(), clock.now() + timedelta(days=30))
+    key = factories.key(account, kind="subscription")[1]
+
+    assert proxy.chat(key, "test/chat").status_code == 200
+    settled()
+    record = UsageRecord.objects.get()
+    assert (record.funding, record.flows, record.charge) == ("subscription", Decimal("7.128"), 0)  # $0.18 x 39.6
+    assert_wallet(account, Decimal(10))
+
+    refused = proxy.chat(key, "test/chat")  # 2.872 are left, and it may write for more
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (429, "flow_5h_exhausted")
+    assert "five-hour" in error["message"]
+    assert 17_900 < int(refused.headers["retry-after"]) <= 18_000
+    assert error["resets_at"] == there.windows()[0].ends_at.isoformat().replace("+00:00", "Z")
+
+    there.agree("20", clock.now())
+    assert proxy.chat(key, "test/chat").status_code == 200
+    settled(2)
+    paid = UsageRecord.objects.get(funding="extra_usage")
+    assert (paid.charge, paid.flows) == (Decimal("0.18"), 0)
+    assert_wallet(account, Decimal("9.82"))
+
+    settings.DEBUG = True  # the clock can only be moved in development
+    settings.CLOCK_OFFSET = "+301m"
+    assert proxy.chat(key, "test/chat").status_code == 200
+    settled(3)
+    assert list(UsageRecord.objects.order_by("created_at").values_list("funding", flat=True)) == [
+        "subscription", "extra_usage", "subscription",
+    ]  # fmt: skip
+    assert_wallet(account, Decimal("9.82"))
 
 
 def test_a_rate_limit_gets_429_and_says_when_to_come_back(proxy: Proxy, customer: tuple[Account, str]) -> None:

@@ -1,0 +1,281 @@
+"""Subscriptions, their invoices and changes, and Extra Usage in the console (F075-F077, F080-F083)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.admin import AccountAdmin
+from accounts.admin_parts import audit_panel, person
+from accounts.models import Account
+from billing.desk import BillingDesk
+from billing.money import minor_text
+from billing.payments import failures
+from billing.payments.admin_disputes import entries_panel, events_panel
+from billing.payments.stripe_processor import get_processor
+from config import clock
+from config.admin_base import staff_action
+from config.admin_cells import Panel, at, column, link, list_url, state, status, to, usd
+from config.admin_finding import Since
+from config.templatetags import ui
+from subscriptions import dunning
+from subscriptions.models import ExtraUsage, ExtraUsageMonth, Invoice, PlanChange, Subscription
+
+SHOWN = 20
+_plan = column(_("plan"), lambda row: str(row.plan_version), name="plan")
+
+
+def amount(row: Invoice) -> str:
+    """What was paid, or is to be paid."""
+    return minor_text(row.paid_minor if row.status == Invoice.Status.PAID else row.amount_minor, row.currency)
+
+
+def card(row: Invoice) -> str:
+    """The card's last four digits."""
+    return f"•••• {row.card_last_four}" if row.card_last_four else ""
+
+
+def why(row: Invoice) -> Any:
+    """Why the last try was declined."""
+    return failures.reason(row.failure).title if row.failure else ""
+
+
+class Wanted(admin.SimpleListFilter):
+    """What a person should look at."""
+
+    title = _("waiting")
+    parameter_name = "waiting"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Three questions."""
+        return [
+            ("review", _("To be looked at")),
+            ("unpaid", _("Payment overdue")),
+            ("ending", _("Ends with its period")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """The rows of the question."""
+        if self.value() == "review":
+            return queryset.exclude(review_reason="")
+        if self.value() == "unpaid":
+            return queryset.filter(status=Subscription.Status.PAST_DUE)
+        if self.value() == "ending":
+            return queryset.filter(status__in=Subscription.IN_FORCE, cancel_at_period_end=True)
+        return queryset
+
+
+def account_panels(request: HttpRequest, owner: Account) -> list[Panel]:
+    """On the customer's page: subscriptions, newest first."""
+    if not request.user.has_perm("subscriptions.view_subscription"):
+        return []
+    rows = Subscription.objects.filter(account=owner).select_related("plan_version").order_by("-created_at")[:5]
+    if not rows:
+        return []
+    return [
+        Panel(
+            _("Subscriptions"),
+            (_("plan"), _("status"), _("period until"), _("ends with the period"), _("to be looked at")),
+            [
+                (
+                    link(one, str(one.plan_version)),
+                    status(one),
+                    ui.when(one.period_end) if one.period_end else "",
+                    gettext("yes") if one.cancel_at_period_end else "",
+                    one.review_reason,
+                )
+                for one in rows
+            ],
+            more=list_url(Subscription, account__id__exact=owner.pk),
+        )
+    ]
+
+
+AccountAdmin.add_panels(account_panels, place=16)
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(BillingDesk):
+    """Every subscription, from its checkout to its end."""
+
+    row_title = staticmethod(lambda row: f"{row.plan_version} · {row.account}")
+    related = ("account", "plan_version", "next_version", "created_by")
+    ids_by_time = True
+    moment = "created_at"
+    list_display = (
+        at("created_at", _("created")),
+        state("status", _("status")),
+        to("account", _("account")),
+        _plan,
+        at("period_end", _("period until"), "short"),
+        column(_("ends"), lambda row: gettext("with its period") if row.cancel_at_period_end else "", name="ends"),
+        "review_reason",
+    )
+    list_filter = (Since, Wanted, "status")
+    ordering = ("-pk",)
+    account_order = ("-pk",)
+    finds = (("text", "provider_id"), ("uuid", "account_id"), ("uuid", "pk"))
+    search_help_text = _("Subscription at the provider, or account UUID")
+    facts = (
+        (_("Subscription"), ("account", _plan, "next_version", "status", "status_at", "provider_id", "session_id")),
+        (
+            _("Dates"),
+            ("created_at", "created_by", "activated_at", "period_start", "period_end", "grace_until", "ended_at"),
+        ),
+        (_("End and review"), ("cancel_at_period_end", "end_reason", "review_reason", "undone_at", "checked_at")),
+    )
+    actions_detail = ("ask_now",)
+
+    def panels(self, request: HttpRequest, obj: Subscription) -> list[Panel]:
+        """Invoices, changes, windows of its periods, entries, events, and what people did."""
+        invoices = Invoice.objects.filter(subscription=obj).order_by("-at")[:SHOWN]
+        changes = PlanChange.objects.filter(subscription=obj).select_related("from_version", "to_version")
+        return [
+            Panel(
+                _("Invoices"),
+                (_("date"), _("kind"), _("status"), _("amount"), _("card"), _("reason")),
+                [
+                    (
+                        link(one, ui.when(one.at)),
+                        one.get_kind_display(),
+                        status(one),
+                        amount(one),
+                        card(one),
+                        why(one),
+                    )
+                    for one in invoices
+                ],
+                numbers=frozenset({3}),
+            ),
+            Panel(
+                _("Changes of plan"),
+                (_("asked"), _("change"), _("kind"), _("status"), _("shown as due")),
+                [
+                    (
+                        ui.when(one.created_at, "seconds"),
+                        str(one),
+                        one.get_kind_display(),
+                        status(one),
+                        "" if one.due_minor is None else minor_text(one.due_minor, "USD"),
+                    )
+                    for one in changes.order_by("-pk")[:SHOWN]
+                ],
+                numbers=frozenset({4}),
+            ),
+            entries_panel(obj.account_id, "invoice:"),
+            events_panel(obj.provider_id),
+            *audit_panel(request, obj),
+        ]
+
+    @staff_action(
+        permission="subscriptions.check_subscription",
+        title=_("Ask the provider now"),
+        sentence=_("What the provider says now is applied: the answer decides, not you."),
+        icon="sync",
+    )
+    def ask_now(self, request: HttpRequest, obj: Subscription, data: dict[str, Any]) -> str:
+        """The door that events use, and what follows."""
+        dunning.check_by_hand(
+            obj.pk, actor=person(request), reason=data["reason"], processor=get_processor(), now=clock.now()
+        )
+        return gettext("The provider was asked.")
+
+
+@admin.register(Invoice)
+class InvoiceAdmin(BillingDesk):
+    """What was asked for plans, and whether it was paid."""
+
+    row_title = staticmethod(lambda row: f"{row} · {row.account}")
+    related = ("account", "subscription", "plan_version")
+    ids_by_time = True
+    moment = "at"
+    list_display = (
+        at("at", _("date")),
+        state("status", _("status")),
+        "kind",
+        to("account", _("account")),
+        _plan,
+        column(_("amount"), amount, number=True, name="amount"),
+        column(_("card"), card, name="card"),
+        column(_("reason"), why, name="reason"),
+    )
+    list_filter = (Since, "status", "kind")
+    ordering = ("-pk",)
+    account_order = ("-pk",)
+    finds = (
+        *(("text", "number"), ("text", "provider_id"), ("text", "payment_intent_id")),
+        *(("uuid", "account_id"), ("uuid", "pk")),
+    )
+    search_help_text = _("Invoice number, invoice or payment at the provider, or account UUID")
+    facts = (
+        (_("Invoice"), ("number", "kind", "status", "status_at", "account", "subscription", _plan)),
+        (
+            _("Money"),
+            (
+                column(_("amount"), lambda row: minor_text(row.amount_minor, row.currency), name="asked"),
+                column(_("tax"), lambda row: minor_text(row.tax_minor, row.currency), name="tax"),
+                usd("paid_usd", _("paid")),
+                "paid_at",
+                column(_("card"), card, name="card"),
+            ),
+        ),
+        (
+            _("At the provider"),
+            (
+                "provider_id",
+                "payment_intent_id",
+                "charge_id",
+                "attempts",
+                "next_attempt_at",
+                "period_start",
+                "period_end",
+            ),
+        ),
+    )
+
+    def panels(self, request: HttpRequest, obj: Invoice) -> list[Panel]:
+        """The entries that booked it, and what the provider told."""
+        return [entries_panel(obj.account_id, f"invoice:{obj.provider_id}:"), events_panel(obj.provider_id)]
+
+
+@admin.register(ExtraUsage)
+class ExtraUsageAdmin(BillingDesk):
+    """Who pays from the balance when a window is full, with which key, up to how much."""
+
+    row_title = staticmethod(lambda row: str(row.account))
+    related = ("account", "api_key", "agreed_by")
+    list_display = (
+        to("account", _("account")),
+        column(_("on"), lambda row: gettext("yes") if row.enabled else "", name="on"),
+        column(_("key"), lambda row: row.api_key.masked if row.api_key else "", name="key"),
+        usd("monthly_cap", _("at most a month")),
+        at("changed_at", _("changed")),
+    )
+    list_filter = ("enabled",)
+    ordering = ("-changed_at",)
+    finds = (("uuid", "account_id"),)
+    search_help_text = _("Account UUID")
+    facts = (
+        (_("Extra Usage"), ("account", "enabled", "api_key", usd("monthly_cap", _("at most a month")), "changed_at")),
+        (_("Consent"), ("agreed_at", "agreed_by", "agreed_text")),
+    )
+
+    def panels(self, request: HttpRequest, obj: ExtraUsage) -> list[Panel]:
+        """What it came to, month by month, and what people did."""
+        months = ExtraUsageMonth.objects.filter(account_id=obj.pk).order_by("-month")[:SHOWN]
+        return [
+            Panel(
+                _("Months (UTC)"),
+                (_("month"), _("calls"), _("spent"), _("held"), _("told of")),
+                [
+                    (f"{one.month:%Y-%m}", ui.count(one.calls), ui.usd(one.spent), ui.usd(one.held), f"{one.told} %")
+                    for one in months
+                ],
+                numbers=frozenset({1, 2, 3, 4}),
+            ),
+            *audit_panel(request, obj),
+        ]
