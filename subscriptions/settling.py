@@ -44,12 +44,16 @@ ASKING_TAKES: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the provider said: of the page, of the subscription, of its invoices and of the payments behind them."""
+    """What the provider said: of the page, of the subscription, of its invoices and of the payments behind them.
+
+    `scheduled` are the changes of plan that it had been given before it was asked: an answer knows of no later ones.
+    """
 
     expired: bool = False
     state: SubscriptionState | None = None
     invoices: tuple[InvoiceState, ...] = ()
     payments: dict[str, PaymentState] = field(default_factory=dict)
+    scheduled: frozenset[UUID] = frozenset()
 
 
 def settle(subscription_id: UUID, *, processor: PaymentProcessor, now: datetime, session_id: str = "") -> Subscription:
@@ -82,6 +86,8 @@ def ask(row: Subscription, processor: PaymentProcessor) -> Told:
 
 def ask_about(provider_id: str, processor: PaymentProcessor) -> Told:
     """The subscription, its newest invoices, and each payment that we do not know to the end yet."""
+    given = PlanChange.objects.filter(subscription__provider_id=provider_id, status=PlanChange.Status.SCHEDULED)
+    scheduled = frozenset(given.values_list("pk", flat=True))
     state = processor.subscription(provider_id)
     found = processor.invoices_of(provider_id)
     settled = set(
@@ -96,7 +102,7 @@ def ask_about(provider_id: str, processor: PaymentProcessor) -> Told:
                 payments[one.payment_intent_id] = processor.payment(one.payment_intent_id)
             except UnknownAtProcessor:
                 log.warning("Invoice %s names a payment that the provider does not know", one.provider_id)
-    return Told(state=state, invoices=found, payments=payments)
+    return Told(state=state, invoices=found, payments=payments, scheduled=scheduled)
 
 
 def record(subscription_id: UUID, told: Told, *, now: datetime) -> Subscription:
@@ -173,7 +179,7 @@ def _in_force(row: Subscription, state: SubscriptionState, version: PlanVersion,
     upcoming = PlanPrice.objects.filter(price_id=state.next_price_id).select_related("version").first()
     row.next_version = upcoming.version if upcoming and upcoming.version_id != version.pk else None
     _dunning(row, state, now=now)
-    _finish_changes(row, state, now=now)
+    _finish_changes(row, state, told.scheduled, now=now)
 
 
 def _activate(row: Subscription, state: SubscriptionState, version: PlanVersion, told: Told, *, now: datetime) -> None:
@@ -218,13 +224,13 @@ def _dunning(row: Subscription, state: SubscriptionState, *, now: datetime) -> N
         row.grace_until = None
 
 
-def _finish_changes(row: Subscription, state: SubscriptionState, *, now: datetime) -> None:
+def _finish_changes(row: Subscription, state: SubscriptionState, scheduled: frozenset[UUID], *, now: datetime) -> None:
     for change in PlanChange.objects.filter(subscription=row).exclude(status=PlanChange.Status.DONE):
         wanted = change.to_version_id == row.plan_version_id and change.created_at >= (row.activated_at or now)
         newest = not PlanChange.objects.filter(subscription=row, created_at__gt=change.created_at).exists()
         if wanted and newest:
             change.move_to(PlanChange.Status.DONE, now=now)
-        elif change.status == PlanChange.Status.SCHEDULED and row.next_version_id != change.to_version_id:
+        elif change.pk in scheduled and row.next_version_id != change.to_version_id:
             change.move_to(PlanChange.Status.WITHDRAWN, now=now)
         elif change.status == PlanChange.Status.REQUESTED and change.kind == PlanChange.Kind.UPGRADE:
             if not state.pending_price_id:

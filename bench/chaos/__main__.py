@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.chaos.clients import Buyer, Caller, Client, Log, Redeemer
+from bench.chaos.clients_plans import Subscriber, shares
 from bench.chaos.faults import Faults
 from bench.chaos.stack import Stack
 
@@ -28,7 +29,7 @@ OFFSETS: Final = ("+3m", "+15m", "+1h", "+3h", "+6h")
 """How far the clock is moved while things settle: what sweeps find late, they find now."""
 SETTLE_SECONDS: Final = 45.0
 CODES: Final = 400
-PARTIES: Final = ("captures", "voids", "top-ups", "redemptions")
+PARTIES: Final = ("captures", "voids", "top-ups", "redemptions", "plans", "Flows")
 
 
 def main() -> int:
@@ -80,6 +81,14 @@ def _clients(url: str, log: Log, over: threading.Event, people: dict[str, Any], 
         Caller(url, log, over, seed=f"call-{seed}-{n}", headers=bearer(people["token"]), keys=people["callers"])
         for n in range(4)
     ]
+    found += [
+        Caller(url, log, over, seed=f"flow-{seed}-{n}", headers=bearer(people["token"]), keys=people["flow_callers"])
+        for n in range(3)
+    ]
+    provider = bearer(people["provider"])
+    for n, accounts in enumerate(shares(people["subscribers"], seed, 3)):
+        more = {"headers": {}, "accounts": accounts, "provider": provider}
+        found.append(Subscriber(url, log, over, seed=f"plan-{seed}-{n}", **more))
     for n, buyer in enumerate(people["buyers"]):
         headers = bearer(buyer["secret"])
         found.append(Buyer(url, log, over, seed=f"buy-{seed}-{n}", headers=headers, account=buyer["account"]))
@@ -116,6 +125,11 @@ def _table(args: argparse.Namespace, faults: Faults, told: dict[str, Any], check
         for name in PARTIES
     ]
     lines.append(f"  payments that the provider took: {told['top-ups']['taken by the provider']}")
+    plans, flows = told["plans"], told["Flows"]
+    lines.append(f"  plans bought {plans['paid']}, changed {plans['changed']}, renewed {plans['renewed']}")
+    lines.append(
+        f"  calls with Flows {flows['with Flows']}, by Extra Usage {flows['by Extra Usage']}, refused {flows['refused']}"
+    )
     lines.append(f"  events: {told['events']['by state']}; open at the end: {told['open at the end']}")
     lines.append(f"  clients: {told['notes']}")
     wrong = [told[name] for name in PARTIES if told[name]["lost"] or told[name]["doubled"]]
@@ -128,7 +142,7 @@ def _table(args: argparse.Namespace, faults: Faults, told: dict[str, Any], check
         if code:
             lines.append(said)
     _say("\n".join(lines))
-    stuck = told["open at the end"]["events"] + told["open at the end"]["orders"]
+    stuck = sum(told["open at the end"][name] for name in ("events", "orders", "plans", "changes"))
     few = sum(faults.done.values()) < args.faults
     return int(bool(wrong or stuck or few or any(code for code, _said in checks.values())))
 

@@ -18,6 +18,8 @@ import httpx
 
 PATIENCE: Final = 45.0
 """Seconds that a client tries one request again before it lets go of it; then the outcome is open."""
+FINAL: Final = frozenset({"flow_5h_exhausted", "flow_week_exhausted", "flow_period_exhausted"})
+"""What 429 says when waiting for a moment does not help."""
 
 
 class Log:
@@ -55,7 +57,7 @@ class Client(threading.Thread):
         raise NotImplementedError
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response | None:
-        """The same request until it is answered for good: silence and 5xx are asked again, as is 429."""
+        """The same request until it is answered for good: silence and 5xx are asked again, as is 429 but for full windows."""
         deadline = time.monotonic() + PATIENCE
         wait = 0.1
         while time.monotonic() < deadline:
@@ -64,11 +66,34 @@ class Client(threading.Thread):
             except httpx.HTTPError:
                 pass
             else:
-                if answer.status_code < 500 and answer.status_code != 429:
+                if answer.status_code < 500 and (answer.status_code != 429 or code_of(answer) in FINAL):
                     return answer
             time.sleep(wait * self.draw.uniform(0.5, 1.5))
             wait = min(wait * 2, 2.0)
         return None
+
+    def pay_by_card(self, page: str, number: str) -> bool:
+        """Press the button of the provider's page until it says that it is paid or closed; True when it was paid."""
+        form = {"number": number, "expiry": "12/34", "cvc": "123", "email": "buyer@example.com", "name": "Bo Buyer"}
+        return self.press(page, "card", form)
+
+    def press(self, page: str, button: str, form: dict[str, str]) -> bool:
+        """Send a form of the provider's page; True when it led away from the page."""
+        shown = self.ask("GET", page)
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', shown.text) if shown else None
+        if token is None:
+            return False
+        posted = {**form, "csrfmiddlewaretoken": token[1]}
+        done = self.ask("POST", f"{page}/{button}", data=posted, headers={"Referer": page}, follow_redirects=False)
+        return done is not None and done.status_code == 303
+
+
+def code_of(answer: httpx.Response) -> str:
+    """The code of a refusal, or nothing."""
+    try:
+        return str(answer.json().get("code", ""))
+    except ValueError:
+        return ""
 
 
 class Caller(Client):
@@ -92,7 +117,7 @@ class Caller(Client):
         if opened is None:
             return self.log.note("open", request_id=request_id, account=key["account"])
         if opened.status_code not in (200, 201):
-            return self.log.note("denied", request_id=request_id, status=opened.status_code, body=opened.text[:300])
+            return self.log.note("denied", request_id=request_id, status=opened.status_code, code=code_of(opened))
         path = f"/api/v1/authorizations/{opened.json()['id']}"
         fate = self.draw.random()
         if fate < 0.04:
@@ -110,9 +135,11 @@ class Caller(Client):
                 return self.log.note("open", request_id=request_id, account=key["account"])
             if captured.status_code != 200:
                 return self.log.note("refused", request_id=request_id, body=captured.text[:300])
-            answers.add(captured.json()["charge"])
-        for charge in answers:
-            self.log.note("captured", request_id=request_id, account=key["account"], charge=charge)
+            done = captured.json()
+            answers.add((done["funding"], done["charge"], done["flows"]))
+        for funding, charge, flows in answers:
+            facts = {"funding": funding, "charge": charge, "flows": flows}
+            self.log.note("captured", request_id=request_id, account=key["account"], **facts)
         return None
 
 
@@ -153,18 +180,12 @@ class Buyer(Client):
     def _pay(self, order: dict[str, Any], method: str) -> None:
         """Press the button until the page says that it is paid or closed."""
         page = order["checkout_url"]
-        card = "4000000000009995" if self.draw.random() < 0.15 else "4242424242424242"
-        form = {"number": card, "expiry": "12/34", "cvc": "123", "email": "buyer@example.com", "name": "Bo Buyer"}
-        if method != "card":
-            form = {"kind": method, "outcome": self.draw.choice(["succeed", "succeed", "delayed_succeed", "fail"])}
-        shown = self.ask("GET", page)
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', shown.text) if shown else None
-        if token is None:
-            return
-        posted = {**form, "csrfmiddlewaretoken": token[1]}
-        button = "card" if method == "card" else "wallet"
-        done = self.ask("POST", f"{page}/{button}", data=posted, headers={"Referer": page}, follow_redirects=False)
-        if done is not None and done.status_code == 303 and form.get("outcome") != "delayed_succeed":
+        if method == "card":
+            paid = self.pay_by_card(page, "4000000000009995" if self.draw.random() < 0.15 else "4242424242424242")
+        else:
+            outcome = self.draw.choice(["succeed", "succeed", "delayed_succeed", "fail"])
+            paid = self.press(page, "wallet", {"kind": method, "outcome": outcome}) and outcome != "delayed_succeed"
+        if paid:
             self.log.note("paid", order=order["order"], account=self.account)
 
 

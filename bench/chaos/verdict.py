@@ -17,6 +17,8 @@ from typing import Any
 
 import django
 
+from bench.chaos import verdict_plans
+
 
 def main() -> None:
     """One question, one JSON document."""
@@ -38,6 +40,7 @@ def waiting() -> dict[str, int]:
         "holds": Authorization.objects.filter(status=Authorization.Status.OPEN).count(),
         "deliveries": Delivery.objects.filter(state__in=["pending", "sending"]).count(),
         "payments": StoredObject.objects.filter(kind="payment_intent", data__status="processing").count(),
+        **verdict_plans.waiting(),
     }
 
 
@@ -52,6 +55,8 @@ def verdict(path: Path) -> dict[str, Any]:
         "voids": _voids(notes["voided"]),
         "top-ups": _top_ups(notes),
         "redemptions": _redemptions(notes["redeemed"]),
+        "plans": verdict_plans.payments(notes),
+        "Flows": verdict_plans.flows(notes),
         "events": _events(),
         "open at the end": waiting(),
         "notes": {what: len(found) for what, found in sorted(notes.items())},
@@ -104,8 +109,10 @@ def _top_ups(notes: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     taken: Counter[str] = Counter()
     minor: Counter[str] = Counter()
     for data in StoredObject.objects.filter(kind="charge", data__status="succeeded").values_list("data", flat=True):
-        taken[data["metadata"].get("order", "")] += 1
-        minor[data["metadata"].get("order", "")] += data["amount"]
+        if "order" not in data["metadata"]:
+            continue  # for a plan
+        taken[data["metadata"]["order"]] += 1
+        minor[data["metadata"]["order"]] += data["amount"]
     entries: Counter[str] = Counter()
     for meta in JournalEntry.objects.filter(kind=JournalEntry.Kind.TOPUP).values_list("meta", flat=True):
         entries[meta["order"]] += 1

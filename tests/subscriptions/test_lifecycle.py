@@ -16,7 +16,7 @@ from billing.payments.models_reconciling import Difference, Reconciliation
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
 from config import clock
-from subscriptions import dunning, lifecycle, periods
+from subscriptions import dunning, lifecycle, periods, settling
 from subscriptions.models import FlowStanding, Invoice, PlanChange, Subscription
 from tests.subscriptions.conftest import Club
 
@@ -104,6 +104,24 @@ def test_an_old_preview_is_not_confirmed(club: Club) -> None:
     with pytest.raises(lifecycle.PreviewExpired):
         club.change("max", at=clock.now() - timedelta(minutes=16))
     assert not PlanChange.objects.exists()
+
+
+def test_an_answer_from_before_a_change_was_scheduled_does_not_withdraw_it(club: Club) -> None:
+    row = club.subscribe("max")
+    before = settling.ask(row, get_processor())
+    change = club.change("pro")
+    assert change.status == "scheduled"
+
+    settling.record(row.pk, before, now=clock.now())
+    change.refresh_from_db()
+    assert change.status == "scheduled"
+
+    row = club.settle(row)
+    assert row.next_version_id == change.to_version_id
+    get_processor().withdraw_change(row.schedule_id)
+    club.settle(row)
+    change.refresh_from_db()
+    assert change.status == "withdrawn"
 
 
 def test_a_change_whose_answer_was_lost_is_finished_by_the_sweep_and_paid_once(club: Club) -> None:
