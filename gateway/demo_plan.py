@@ -18,6 +18,7 @@ from accounts.models import Account, ApiKey, User
 from billing.catalog.book import current_book
 from billing.errors import BillingError
 from billing.metering import usage
+from billing.payments.stripe_client import Within
 from billing.payments.stripe_processor import StripeProcessor
 from gateway import admission, parsing, traffic
 from sandbox import inprocess
@@ -31,10 +32,11 @@ BOUGHT: Final = "pro"
 # A busy fortnight on the larger plan; the smaller one again from the next period.
 CHANGES: Final = ((timedelta(days=8), "max"), (timedelta(days=18), "pro"))
 CALLS_BEFORE, CALLS_TODAY = 200, 40
-AGENTS_CALLS, CHATS_CALLS = 10, 2
-"""How many times the tokens of made-up traffic: an agent sends whole files, today's calls are small."""
+AGENTS_CALLS, CHATS_CALLS = 16, 1
+"""How many times the tokens of made-up traffic: an agent sends whole files; today's leave room for more."""
 LONGEST: Final = 190_000
 TODAY: Final = timedelta(hours=4)
+A_WINDOW: Final = timedelta(hours=5)
 HELD_OUTPUT: Final = 8192
 
 
@@ -42,7 +44,7 @@ def subscriber(account: Account, owner: User, *, since: datetime, now: datetime)
     """A subscription of this account from `since` to `now`, with its key, its calls and its billing history."""
     provider = inprocess.Client(since)
     processor = StripeProcessor(
-        api_key=settings.STRIPE_SECRET_KEY, api_base=settings.STRIPE_API_BASE, http_client=provider
+        api_key=settings.STRIPE_SECRET_KEY, api_base=settings.STRIPE_API_BASE, http_client=Within(provider)
     )
     row = lifecycle.subscribe(
         account.pk, BOUGHT, client_key=f"demo:{uuid4().hex}", actor=owner, locale="en", processor=processor, now=since
@@ -91,7 +93,7 @@ def _calls(secret: str, since: datetime, until: datetime) -> Iterator[tuple[date
     """Calls of models that the smaller plan has, oldest first; the last ones in the five hours that are open."""
     book, plan = current_book(fresh=True), current_plans(fresh=True).current(BOUGHT, since)
     models = [slug for slug in traffic.favourites(book, since, count=400) if slug in plan.models][:6]
-    before = traffic.calls(book, models, count=CALLS_BEFORE, since=since, until=until - TODAY, seed=11)
+    before = traffic.calls(book, models, count=CALLS_BEFORE, since=since, until=until - TODAY - A_WINDOW, seed=11)
     today = traffic.calls(book, models, count=CALLS_TODAY, since=until - TODAY, until=until, seed=12)
     made = [*((one, AGENTS_CALLS) for one in before), *((one, CHATS_CALLS) for one in today)]
     for number, (call, times) in enumerate(made):
