@@ -5,6 +5,7 @@ The intent is committed, then the provider is asked, then its answer goes throug
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -28,9 +29,11 @@ from billing.payments.processor_subscriptions import (
     PreviewLine,
     SubscriptionRequest,
 )
-from subscriptions import settling
+from subscriptions import dunning, settling, standing
 from subscriptions.models import PlanChange, PlanPrice, PlanVersion, Subscription
 from subscriptions.plans import FREE, Terms, current_plans
+
+log = logging.getLogger(__name__)
 
 Status = Subscription.Status
 PREVIEW_GOOD_FOR: Final = timedelta(minutes=15)
@@ -109,6 +112,7 @@ def subscribe(
     plan = plan_called(plan_code, now)
     if plan.free:
         raise InvalidRequest(_("The Free plan needs no subscription."), field="plan")
+    _close_one_that_is_over(account_id, processor=processor, now=now)
     with transaction.atomic():
         ledger.lock_wallet(account_id)
         rows = Subscription.objects.filter(account_id=account_id)
@@ -136,6 +140,15 @@ def subscribe(
                 locale=locale,
             )
     return open_page(row.pk, processor=processor, now=now)
+
+
+def _close_one_that_is_over(account_id: UUID, *, processor: PaymentProcessor, now: datetime) -> None:
+    """A plan whose time is over, and whose end nobody has told of yet, must not keep the account from the next one."""
+    row = Subscription.objects.filter(account_id=account_id, status__in=Subscription.IN_FORCE).first()
+    if row is None or row.period_end is None:
+        return
+    if not standing.gives_plan(row.period_end, row.grace_until, ends=row.cancel_at_period_end, now=now):
+        dunning.look_after(row.pk, processor=processor, now=now)
 
 
 def open_page(subscription_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Subscription:
@@ -247,7 +260,7 @@ def change(
     `ProcessorUnavailable` leaves the change asked for: the sweep, or the same key, goes on with it.
     """
     row, wanted, _shown = _wanted(account_id, plan_code, now)
-    if not now - PREVIEW_GOOD_FOR <= at <= now + timedelta(minutes=1):
+    if not now - PREVIEW_GOOD_FOR <= at <= now + timedelta(minutes=1) or (row.period_start and at < row.period_start):
         raise PreviewExpired
     with transaction.atomic():
         row = settling.locked(row.pk)
@@ -287,7 +300,11 @@ def change(
 
 
 def perform(change_id: UUID, *, processor: PaymentProcessor, now: datetime) -> PlanChange:
-    """Ask the provider for a change that was wished for, and record its answer. Repeats ask with the same key."""
+    """Ask the provider for a change that was wished for, and record its answer. Repeats ask with the same key.
+
+    An upgrade that is declined leaves everything as it was: a renewal that was cancelled stays cancelled, and a smaller
+    plan that was to begin with the next period still does.
+    """
     asked = PlanChange.objects.select_related("subscription", "to_version__plan").get(pk=change_id)
     if asked.status != PlanChange.Status.REQUESTED:
         return _decided(asked)
@@ -297,13 +314,15 @@ def perform(change_id: UUID, *, processor: PaymentProcessor, now: datetime) -> P
     try:
         if state.schedule_id and asked.kind == PlanChange.Kind.UPGRADE:
             processor.withdraw_change(state.schedule_id)
-        if state.cancel_at_period_end:
-            processor.renew(row.provider_id, on=True, idempotency_key=f"{asked.idempotency_key}:resume")
+        resume = state.cancel_at_period_end
         if asked.kind == PlanChange.Kind.UPGRADE:
-            processor.change_now(
+            changed = processor.change_now(
                 ChangeRequest(row.provider_id, price_id, asked.at, str(asked.pk), asked.idempotency_key)
             )
-        else:
+            resume = resume and not changed.pending_price_id
+        if resume:
+            processor.renew(row.provider_id, on=True, idempotency_key=f"{asked.idempotency_key}:resume")
+        if asked.kind == PlanChange.Kind.DOWNGRADE:
             schedule = processor.change_at_period_end(
                 row.provider_id, price_id, change=str(asked.pk), idempotency_key=asked.idempotency_key
             )
@@ -312,7 +331,22 @@ def perform(change_id: UUID, *, processor: PaymentProcessor, now: datetime) -> P
         _declined(asked.pk, now=now)
     settling.settle(row.pk, processor=processor, now=now)
     asked.refresh_from_db()
+    if asked.status == PlanChange.Status.DECLINED and state.next_price_id:
+        _schedule_again(asked, state.next_price_id, processor=processor, now=now)
     return _decided(asked)
+
+
+def _schedule_again(asked: PlanChange, price_id: str, *, processor: PaymentProcessor, now: datetime) -> None:
+    """The smaller plan that was to begin with the next period, and that made way for an upgrade that was declined."""
+    row = asked.subscription
+    try:
+        processor.change_at_period_end(
+            row.provider_id, price_id, change=str(asked.pk), idempotency_key=f"{asked.idempotency_key}:again"
+        )
+    except ProcessorRefused:
+        log.exception("ALERT subscription %s keeps its plan: the smaller one cannot be scheduled again", row.pk)
+        return
+    settling.settle(row.pk, processor=processor, now=now)
 
 
 def withdraw(
@@ -354,7 +388,7 @@ def renew(
         return row
     if not on and row.schedule_id:
         row = withdraw(account_id, actor=actor, processor=processor, now=now, label=label)
-    state = processor.renew(
+    processor.renew(
         row.provider_id,
         on=on,
         idempotency_key=f"subscription:{row.pk}:renew:{'on' if on else 'off'}:{client_key}"[:200],
@@ -365,7 +399,8 @@ def renew(
             actor=actor, actor_label=label, action="plan_renewal_on" if on else "plan_renewal_off", subject=held,
             account=held.account, now=now, before={"renews": not on}, after={"renews": on},
         )  # fmt: skip
-    return settling.record(row.pk, settling.Told(state=state), now=now)
+    # Asked again and not taken from the answer: a change of plan may have been made and recorded since.
+    return settling.settle(row.pk, processor=processor, now=now)
 
 
 def _wanted(account_id: UUID, plan_code: object, now: datetime) -> tuple[Subscription, PlanVersion, str]:

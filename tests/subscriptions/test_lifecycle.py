@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, timedelta
+from typing import Any
 
 import pytest
 from django.core import mail
@@ -112,7 +115,7 @@ def test_an_answer_from_before_a_change_was_scheduled_does_not_withdraw_it(club:
     change = club.change("pro")
     assert change.status == "scheduled"
 
-    settling.record(row.pk, before, now=clock.now())
+    settling.record(row.pk, replace(before, after=None), now=clock.now())  # though nothing was recorded in between
     change.refresh_from_db()
     assert change.status == "scheduled"
 
@@ -122,6 +125,97 @@ def test_an_answer_from_before_a_change_was_scheduled_does_not_withdraw_it(club:
     club.settle(row)
     change.refresh_from_db()
     assert change.status == "withdrawn"
+
+
+class Meanwhile:
+    """The real provider, where something else happens just after one of its answers was read."""
+
+    def __init__(self, answer: str, then: Callable[[], object]) -> None:
+        self.real, self.answer, self.then = get_processor(), answer, then
+
+    def __getattr__(self, name: str) -> Any:
+        def read(*args: Any, **more: Any) -> Any:
+            found = getattr(self.real, name)(*args, **more)
+            if name == self.answer:
+                self.answer = ""
+                self.then()
+            return found
+
+        return read
+
+
+def test_an_answer_that_another_has_overtaken_is_asked_for_again(club: Club) -> None:
+    """Else the plan that was just paid for would be taken back by an answer from before it."""
+    row = club.subscribe("pro")
+
+    def upgrade() -> None:
+        state = settling.ask(row, get_processor())
+        assert state.state is not None
+        club.change("max")
+
+    slow = Meanwhile("invoices_of", upgrade)
+    settling.settle(row.pk, processor=slow, now=clock.now())  # type: ignore[arg-type]
+    assert club.row().plan_version.plan_id == "max"
+    assert [w.plan_version.plan_id for w in club.periods()] == ["pro", "max"]
+
+
+def test_cancelling_does_not_take_back_an_upgrade_that_was_paid_meanwhile(club: Club) -> None:
+    club.subscribe("pro")
+    slow = Meanwhile("renew", lambda: club.change("max"))
+    lifecycle.renew(
+        club.account.pk, on=False, client_key="one", actor=club.owner, processor=slow, now=clock.now()  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert club.row().plan_version.plan_id == "max"
+    assert [w.plan_version.plan_id for w in club.periods()] == ["pro", "max"]
+
+
+def test_a_change_that_another_tab_made_meanwhile_is_weighed_again_under_the_lock(club: Club, monkeypatch) -> None:
+    club.subscribe("pro")
+    shown = lifecycle.preview(club.account.pk, "max", processor=get_processor(), now=clock.now())
+    weighed = lifecycle._wanted
+
+    def slowly(*args: Any) -> Any:
+        found = weighed(*args)
+        monkeypatch.setattr(lifecycle, "_wanted", weighed)
+        club.change("max")  # the other tab, between the question and the lock
+        return found
+
+    monkeypatch.setattr(lifecycle, "_wanted", slowly)
+    with pytest.raises(lifecycle.SamePlan):
+        lifecycle.change(
+            club.account.pk, "max", at=shown.at, due_usd=shown.due_usd, client_key="late", actor=club.owner,
+            processor=get_processor(), now=clock.now(),
+        )  # fmt: skip
+    assert [(one.kind, one.status) for one in PlanChange.objects.all()] == [("upgrade", "done")]
+    assert [kind for kind, *_ in club.invoices()] == ["subscribe", "change"]
+
+
+def test_a_preview_from_before_the_renewal_is_not_confirmed_after_it(club: Club) -> None:
+    """Not a decline: nobody asked the card."""
+    row = club.subscribe()
+    end = row.period_end
+    assert end is not None
+    club.at(end - timedelta(minutes=5))
+    shown = lifecycle.preview(club.account.pk, "max", processor=get_processor(), now=clock.now())
+    club.at(end + timedelta(minutes=5))
+    club.settle(row)
+    with pytest.raises(lifecycle.PreviewExpired):
+        lifecycle.change(
+            club.account.pk, "max", at=shown.at, due_usd=shown.due_usd, client_key="one", actor=club.owner,
+            processor=get_processor(), now=clock.now(),
+        )  # fmt: skip
+    assert not PlanChange.objects.exists()
+
+
+def test_after_a_cancelled_plan_another_can_be_bought_at_once_though_nobody_told_of_the_end(club: Club) -> None:
+    row = club.subscribe("pro")
+    club.renew(on=False)
+    assert row.period_end is not None
+    club.at(row.period_end + timedelta(seconds=2))
+    fresh = club.subscribe("max")
+    assert fresh.status == "active"
+    row.refresh_from_db()
+    assert (row.status, club.plan()) == ("ended", "max")
 
 
 def test_a_change_whose_answer_was_lost_is_finished_by_the_sweep_and_paid_once(club: Club) -> None:
@@ -183,6 +277,13 @@ def test_an_unpaid_renewal_keeps_the_plan_for_the_grace_and_then_ends_it(club: C
     assert (row.status, row.end_reason, club.plan()) == ("ended", "unpaid", "free")
     assert FlowStanding.objects.get().flow_class == "standard"
     assert AuditRecord.objects.filter(action="flow_class_changed").count() == 1
+    notice = Notice.objects.get(kind="flow_class_changed")
+    mail.outbox.clear()
+    notices.send(notice.pk, now=clock.now())
+    [sent] = mail.outbox
+    assert "39.6 Flows stand for one US dollar. That is the standard value" in sent.body
+    assert "Why: Your paid plan has ended." in sent.body
+    assert "your plan, its price and its Flows stay" not in sent.body
     assert club.booked() == 20
 
 
@@ -244,3 +345,20 @@ def test_what_was_paid_for_a_plan_is_no_difference_in_the_days_comparison(club: 
     reconcile.run(day, processor=get_processor(), now=clock.now())
     assert [one.kind for one in Difference.objects.all()] == ["charge_amount"]
     Invoice.objects.filter(kind="change").update(paid_minor=8000)
+
+
+def test_what_was_paid_back_of_a_second_plan_is_no_difference_in_the_days_comparison(club: Club) -> None:
+    first, second = club.start("pro"), club.start("max")
+    for row in (first, second):
+        assert club.sandbox.pay(row.session_id).ok
+        club.settle(row)
+    club.look_after(Subscription.objects.get(status="duplicate"))
+    day = clock.now().astimezone(UTC).date()
+    Reconciliation.objects.create(day=day, due_at=clock.now())
+    found = reconcile.run(day, processor=get_processor(), now=clock.now())
+    assert (found.compared["payments"], found.compared["refunds"]) == (2, 1)
+    assert not Difference.objects.exists()
+
+    Invoice.objects.exclude(refunds={}).update(refunds={club.sandbox.refunds()[0]["id"]: 1})
+    reconcile.run(day, processor=get_processor(), now=clock.now())
+    assert [one.kind for one in Difference.objects.all()] == ["refund_differs"]
