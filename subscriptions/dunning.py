@@ -25,6 +25,7 @@ from subscriptions.models import Invoice, PlanChange, Subscription
 
 Status = Subscription.Status
 ASK_AGAIN: Final = timedelta(minutes=10)
+ASK_ANYWAY: Final = timedelta(days=1)
 FIRST_ASK: Final = timedelta(minutes=1)
 _NOT_SENT: Final = frozenset({RefundProgress.FAILED, RefundProgress.CANCELLED})
 PAGE_LIVES: Final = timedelta(hours=25)
@@ -32,7 +33,8 @@ PAGE_LIVES: Final = timedelta(hours=25)
 
 def due(*, now: datetime, limit: int = 100) -> list[UUID]:
     """Subscriptions that the provider has to be asked about: pages without news, periods that are over, unpaid
-    renewals, and second ones that are not undone."""
+    renewals, and second ones that are not undone; then some of those in force that nobody asked about for a day, for
+    the news that were lost."""
     asked_before = (
         Q(checked_at=None)
         | Q(checked_at__lte=now - ASK_AGAIN)
@@ -47,7 +49,10 @@ def due(*, now: datetime, limit: int = 100) -> list[UUID]:
         | Q(status=Status.PAST_DUE)
         | Q(status=Status.DUPLICATE, undone_at=None)
     ).filter(asked_before)
-    return list(waiting.order_by(F("checked_at").asc(nulls_first=True), "pk").values_list("pk", flat=True)[:limit])
+    oldest = F("checked_at").asc(nulls_first=True)
+    found = list(waiting.order_by(oldest, "pk").values_list("pk", flat=True)[:limit])
+    quiet = Subscription.objects.filter(status=Status.ACTIVE, checked_at__lte=now - ASK_ANYWAY).exclude(pk__in=found)
+    return found + list(quiet.order_by(oldest, "pk").values_list("pk", flat=True)[: limit // 5])
 
 
 def changes_due(*, now: datetime, limit: int = 100) -> list[UUID]:

@@ -141,11 +141,18 @@ def follow_renewal(subscription: Subscription, *, now: datetime) -> None:
 
 
 def move_end(subscription: Subscription, *, now: datetime) -> None:
-    """Let the period's window end when the provider says, or with the grace. The caller holds the wallet's lock."""
-    last = _last(subscription.account_id)
+    """Let the period's window end when the provider says, or with the grace. The caller holds the wallet's lock.
+
+    Where the Free plan has opened one meanwhile (the grace was over, and then it was paid), the period goes on in a new
+    one.
+    """
+    last, end = _last(subscription.account_id), served_until(subscription)
+    if last is not None and last.subscription_id is None and now < end:
+        follow_renewal(subscription, now=now)
+        return
     if last is None or last.subscription_id != subscription.pk or last.ended_by:
         return
-    before, end = last.ends_at, served_until(subscription)
+    before = last.ends_at
     if end < before:  # what is over cannot be made undone
         end = min(before, max(end, now, last.starts_at))
     if end == before:

@@ -207,13 +207,13 @@ def _in_force(row: Subscription, state: SubscriptionState, version: PlanVersion,
             log.error("ALERT subscription %s is a second one beside %s", state.provider_id, other.provider_id)
             return
         _activate(row, state, version, told, now=now)
-        fell_behind = _dunning(row, state, now=now)
+        fell_behind = _dunning(row, state, told, now=now)
         if fell_behind:
             periods.move_end(row, now=now)
     elif row.period_start is not None and state.period_start < row.period_start:
         return  # an older answer takes no step back
     else:
-        fell_behind = _dunning(row, state, now=now)
+        fell_behind = _dunning(row, state, told, now=now)
         _follow(row, state, version, now=now)
     if fell_behind:
         _tell(row, "renewal_failed", key=f"subscription:{row.pk}:past_due:{state.period_start:%Y%m%d}", now=now)
@@ -255,7 +255,7 @@ def _follow(row: Subscription, state: SubscriptionState, version: PlanVersion, *
         _tell(row, "plan_changed", key=f"subscription:{row.pk}:plan:{version.pk}:{state.period_start:%Y%m%d}", now=now)
 
 
-def _dunning(row: Subscription, state: SubscriptionState, *, now: datetime) -> bool:
+def _dunning(row: Subscription, state: SubscriptionState, told: Told, *, now: datetime) -> bool:
     """Past due with grace, and back (C25: the grace is a part of the paid time). Whether it fell behind now."""
     if state.progress == SubscriptionProgress.PAST_DUE and row.status == Status.ACTIVE:
         row.move_to(Status.PAST_DUE, now=now)
@@ -263,6 +263,9 @@ def _dunning(row: Subscription, state: SubscriptionState, *, now: datetime) -> b
         return True
     if state.progress == SubscriptionProgress.ACTIVE and row.status == Status.PAST_DUE:
         row.move_to(Status.ACTIVE, now=now)
+        paid = [one.paid_at for one in told.invoices if one.progress == InvoiceProgress.PAID and one.paid_at]
+        if row.grace_until is not None and row.grace_until <= max(paid, default=now):
+            classes.end_insider(row.account_id, at=row.grace_until, now=now)  # there was a break, however short
         row.grace_until = None
     return False
 

@@ -88,6 +88,27 @@ def test_a_renewal_that_is_paid_in_the_grace_makes_the_windows_as_long_as_they_w
     whole()
 
 
+def test_a_renewal_that_is_paid_after_the_grace_brings_the_plan_back_and_the_insider_class_not(club: Club) -> None:
+    """Before the sweep: by then the Free plan may have opened a window of thirty days."""
+    FlowStanding.objects.create(account=club.account, flow_class="insider", since=clock.now(), reason="early")
+    made, end, over = unpaid(club)
+    assert made.use("40", over - timedelta(hours=6)).outcome == "created"
+    assert made.use("5", over).outcome == "created"
+
+    club.at(end + timedelta(days=3, hours=2))  # the provider's second try fails, too
+    club.sandbox.in_dashboard(club.row().provider_id, "pay_again")
+    club.at(end + timedelta(days=9))
+    club.settle(club.row())
+    row = club.row()
+    now = clock.now()
+    assert (row.status, club.plan()) == ("active", "pro")
+    assert standing.of([club.account.pk], now=now)[club.account.pk].flow_class == "standard"
+    period = club.periods()[-1]
+    assert (period.plan_version.plan_id, period.ends_at, period.carried) == ("pro", row.period_end, 40)
+    assert made.ask("50", now).outcome == "created"
+    whole()
+
+
 def renewed(made: Driver, *, at: datetime) -> None:
     """The provider's word on the next month, thirty days from the end of the first."""
     row = Subscription.objects.get()

@@ -12,7 +12,7 @@ from django.core import mail
 
 from accounts.models import AuditRecord
 from billing import notices
-from billing.errors import InvalidRequest
+from billing.errors import IdempotencyConflict, InvalidRequest
 from billing.models_notices import Notice
 from billing.payments import reconcile
 from billing.payments.models_reconciling import Difference, Reconciliation
@@ -190,6 +190,32 @@ def test_a_change_that_another_tab_made_meanwhile_is_weighed_again_under_the_loc
     assert [kind for kind, *_ in club.invoices()] == ["subscribe", "change"]
 
 
+def test_the_same_key_answers_with_the_same_change_also_when_it_is_done_or_declined(club: Club) -> None:
+    row = club.subscribe("pro")
+    shown = lifecycle.preview(club.account.pk, "max", processor=get_processor(), now=clock.now())
+
+    def ask(plan: str, key: str) -> PlanChange:
+        return lifecycle.change(
+            club.account.pk, plan, at=shown.at, due_usd=None, client_key=key, actor=club.owner,
+            processor=get_processor(), now=clock.now(),
+        )  # fmt: skip
+
+    done = ask("max", "one")
+    assert ask("max", "one") == done
+    club.at(clock.now() + timedelta(minutes=20))
+    assert ask("max", "one").status == "done"
+    with pytest.raises(IdempotencyConflict):
+        ask("ultra", "one")
+    assert [kind for kind, *_ in club.invoices()] == ["subscribe", "change"]
+
+    club.sandbox.in_dashboard(row.provider_id, "fail_next_payment")
+    shown = lifecycle.preview(club.account.pk, "ultra", processor=get_processor(), now=clock.now())
+    for _ in range(2):
+        with pytest.raises(lifecycle.PaymentDeclined):
+            ask("ultra", "two")
+    assert PlanChange.objects.count() == 2
+
+
 def test_a_preview_from_before_the_renewal_is_not_confirmed_after_it(club: Club) -> None:
     """Not a decline: nobody asked the card."""
     row = club.subscribe()
@@ -227,6 +253,39 @@ def test_a_change_whose_answer_was_lost_is_finished_by_the_sweep_and_paid_once(c
     for _ in range(2):
         lifecycle.perform(asked.pk, processor=get_processor(), now=clock.now())
     assert PlanChange.objects.get().status == "done"
+    assert [kind for kind, *_ in club.invoices()] == ["subscribe", "change"]
+
+
+def test_an_upgrade_that_could_not_be_asked_for_is_not_charged_the_next_day(club: Club) -> None:
+    row = club.subscribe()
+    shown = lifecycle.preview(club.account.pk, "max", processor=get_processor(), now=clock.now())
+
+    def ask() -> PlanChange:
+        return lifecycle.change(
+            club.account.pk, "max", at=shown.at, due_usd=shown.due_usd, client_key="one", actor=club.owner,
+            processor=get_processor(), now=clock.now(),
+        )  # fmt: skip
+
+    club.sandbox.fail_next(f"^/v1/subscriptions/{row.provider_id}$", times=3)
+    with pytest.raises(ProcessorUnavailable):
+        ask()
+    club.at(clock.now() + timedelta(hours=26))
+    [due] = dunning.changes_due(now=clock.now())
+    for again in (lambda: lifecycle.perform(due, processor=get_processor(), now=clock.now()), ask):
+        with pytest.raises(lifecycle.PreviewExpired):
+            again()
+    assert (PlanChange.objects.get().status, club.row().plan_version.plan_id) == ("withdrawn", "pro")
+    assert [kind for kind, *_ in club.invoices()] == ["subscribe"]
+    assert club.change("max").status == "done"
+
+
+def test_an_upgrade_whose_answer_was_lost_is_found_made_the_next_day(club: Club) -> None:
+    club.subscribe()
+    club.sandbox.lose_next_answer("^/v1/invoices$")  # asked for when the change was made
+    with pytest.raises(ProcessorUnavailable):
+        club.change("max", key="one")
+    club.at(clock.now() + timedelta(hours=26))
+    assert lifecycle.perform(PlanChange.objects.get().pk, processor=get_processor(), now=clock.now()).status == "done"
     assert [kind for kind, *_ in club.invoices()] == ["subscribe", "change"]
 
 
@@ -329,6 +388,18 @@ def test_the_sweep_asks_about_what_nobody_told_us(club: Club, move) -> None:
     assert dunning.due(now=clock.now()) == [row.pk]
     club.look_after(row)
     assert club.row().period_start > row.created_at
+    assert dunning.due(now=clock.now()) == []
+
+
+def test_an_end_in_the_dashboard_whose_news_were_lost_is_found_within_a_day(club: Club) -> None:
+    row = club.subscribe()
+    club.sandbox.in_dashboard(row.provider_id, "cancel")
+    club.at(clock.now() + timedelta(hours=23))
+    assert dunning.due(now=clock.now()) == []
+    club.at(clock.now() + timedelta(hours=1, minutes=1))
+    assert dunning.due(now=clock.now()) == [row.pk]
+    club.look_after(row)
+    assert (club.row().status, club.plan()) == ("ended", "free")
     assert dunning.due(now=clock.now()) == []
 
 
