@@ -228,7 +228,7 @@ def _activate(row: Subscription, state: SubscriptionState, version: PlanVersion,
     """The plan comes into force with the first payment; its windows begin now."""
     paid = [one.paid_at for one in told.invoices if one.progress == InvoiceProgress.PAID and one.paid_at]
     row.plan_version = version
-    row.activated_at = min(paid, default=now)
+    row.activated_at = min([*paid, now])  # the provider's clock may be ahead of ours
     row.period_start, row.period_end = state.period_start, state.period_end
     row.move_to(Status.ACTIVE, now=now)
     row.save()

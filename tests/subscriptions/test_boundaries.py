@@ -109,6 +109,19 @@ def test_a_renewal_that_is_paid_after_the_grace_brings_the_plan_back_and_the_ins
     whole()
 
 
+def test_a_provider_whose_clock_is_ahead_does_not_activate_in_the_future(club: Club) -> None:
+    """Else a change that is made at once would be older than its subscription, and never be seen to be done."""
+    row = club.start("pro")
+    assert club.sandbox.pay(row.session_id).ok
+    told = settling.ask(row, get_processor())
+    ahead = clock.now() + timedelta(minutes=2)
+    late = replace(told, invoices=tuple(replace(one, paid_at=ahead) for one in told.invoices))
+    row = settling.record(row.pk, late, now=clock.now())
+    assert row.activated_at is not None
+    assert row.activated_at <= clock.now()
+    assert club.change("max").status == "done"
+
+
 def renewed(made: Driver, *, at: datetime) -> None:
     """The provider's word on the next month, thirty days from the end of the first."""
     row = Subscription.objects.get()
