@@ -5,6 +5,7 @@ The intent is committed, then the provider is asked, then its answer goes throug
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -21,7 +22,7 @@ from billing.books import ledger
 from billing.errors import AccountSuspended, Conflict, IdempotencyConflict, InvalidRequest, NotFound
 from billing.money import from_minor_units, to_minor_units
 from billing.payments import flags, topups
-from billing.payments.processor import PaymentProcessor
+from billing.payments.processor import PaymentProcessor, ProcessorUnavailable
 from billing.payments.processor_subscriptions import (
     PreviewLine,
     SubscriptionRequest,
@@ -134,6 +135,16 @@ def subscribe(
                 created_by=actor,
                 client_key=client_key,
                 locale=locale,
+            )
+    if row.session_id and row.client_key != client_key:
+        # The page was opened before, and may have been paid or have expired since: nobody is sent to a dead page.
+        with suppress(ProcessorUnavailable):
+            row = settling.settle(row.pk, processor=processor, now=now)
+        if row.in_force:
+            raise AlreadySubscribed
+        if row.status != Status.INCOMPLETE:
+            return subscribe(
+                account_id, plan_code, client_key=client_key, actor=actor, locale=locale, processor=processor, now=now
             )
     return open_page(row.pk, processor=processor, now=now)
 

@@ -160,6 +160,8 @@ def record(subscription_id: UUID, told: Told, *, now: datetime) -> Subscription:
         if state.progress in _ALIVE:
             _in_force(row, state, version, told, now=now)
         elif state.progress == SubscriptionProgress.ENDED:
+            if row.status in (Status.INCOMPLETE, Status.EXPIRED) and _paid(told):
+                _ended_unseen(row, state, version, told, now=now)
             _end(row, state, now=now)
         elif state.progress == SubscriptionProgress.EXPIRED and row.status == Status.INCOMPLETE:
             row.move_to(Status.EXPIRED, now=now)
@@ -200,11 +202,7 @@ def _in_force(row: Subscription, state: SubscriptionState, version: PlanVersion,
             log.error("ALERT subscription %s has ended here and is %s there", state.provider_id, state.status)
         return
     if not row.in_force:
-        other = Subscription.objects.filter(account_id=row.account_id, status__in=Subscription.IN_FORCE).first()
-        if other is not None:
-            row.move_to(Status.DUPLICATE, now=now)
-            row.review_reason = f"a second subscription beside {other.provider_id}"
-            log.error("ALERT subscription %s is a second one beside %s", state.provider_id, other.provider_id)
+        if _is_second(row, now=now):
             return
         _activate(row, state, version, told, now=now)
         fell_behind = _dunning(row, state, told, now=now)
@@ -224,11 +222,39 @@ def _in_force(row: Subscription, state: SubscriptionState, version: PlanVersion,
     _finish_changes(row, state, told.scheduled, now=now)
 
 
+def _is_second(row: Subscription, *, now: datetime) -> bool:
+    """Another one of the account is in force: this one is undone, and paid back (case 23)."""
+    other = Subscription.objects.filter(account_id=row.account_id, status__in=Subscription.IN_FORCE).first()
+    if other is None:
+        return False
+    row.move_to(Status.DUPLICATE, now=now)
+    row.review_reason = f"a second subscription beside {other.provider_id}"
+    log.error("ALERT subscription %s is a second one beside %s", row.provider_id, other.provider_id)
+    return True
+
+
+def _paid(told: Told) -> list[datetime]:
+    """When its invoices were paid."""
+    return [one.paid_at for one in told.invoices if one.progress == InvoiceProgress.PAID and one.paid_at]
+
+
+def _ended_unseen(
+    row: Subscription, state: SubscriptionState, version: PlanVersion, told: Told, *, now: datetime
+) -> None:
+    """Paid, and ended at the provider before we heard of either: nobody had the plan, and somebody has to look."""
+    if _is_second(row, now=now):
+        return
+    row.plan_version, row.activated_at = version, min(_paid(told))
+    row.period_start, row.period_end = state.period_start, state.period_end
+    row.move_to(Status.ACTIVE, now=now)
+    row.review_reason = "paid, and ended at the provider before it began here"
+    log.error("ALERT subscription %s was paid and has ended before it began here", state.provider_id)
+
+
 def _activate(row: Subscription, state: SubscriptionState, version: PlanVersion, told: Told, *, now: datetime) -> None:
     """The plan comes into force with the first payment; its windows begin now."""
-    paid = [one.paid_at for one in told.invoices if one.progress == InvoiceProgress.PAID and one.paid_at]
     row.plan_version = version
-    row.activated_at = min([*paid, now])  # the provider's clock may be ahead of ours
+    row.activated_at = min([*_paid(told), now])  # the provider's clock may be ahead of ours
     row.period_start, row.period_end = state.period_start, state.period_end
     row.move_to(Status.ACTIVE, now=now)
     row.save()
@@ -263,8 +289,7 @@ def _dunning(row: Subscription, state: SubscriptionState, told: Told, *, now: da
         return True
     if state.progress == SubscriptionProgress.ACTIVE and row.status == Status.PAST_DUE:
         row.move_to(Status.ACTIVE, now=now)
-        paid = [one.paid_at for one in told.invoices if one.progress == InvoiceProgress.PAID and one.paid_at]
-        if row.grace_until is not None and row.grace_until <= max(paid, default=now):
+        if row.grace_until is not None and row.grace_until <= max(_paid(told), default=now):
             classes.end_insider(row.account_id, at=row.grace_until, now=now)  # there was a break, however short
         row.grace_until = None
     return False

@@ -212,6 +212,34 @@ def test_case_23_a_plan_that_is_paid_when_the_old_one_had_ended_untold_is_not_ta
     assert club.plan() == "max"
 
 
+def test_case_23_a_second_one_that_has_ended_before_we_heard_of_it_is_paid_back_as_well(club: Club) -> None:
+    first, second = club.start("pro"), club.start("max")
+    assert club.sandbox.pay(first.session_id).ok
+    ended = club.sandbox.objects("subscription")[0]["id"]
+    assert club.sandbox.pay(second.session_id).ok
+    club.settle(second)
+    club.sandbox.in_dashboard(ended, "cancel")
+    club.look_after(first)
+    first.refresh_from_db()
+    assert (first.status, first.undone_at is None) == ("duplicate", False)
+    assert club.plan() == "max"
+    assert [one["amount"] for one in club.sandbox.refunds()] == [2000]
+    assert club.booked() == second.plan_version.price_usd
+
+
+def test_a_plan_that_was_paid_and_ended_before_we_heard_of_it_is_not_called_unpaid(club: Club, caplog) -> None:
+    row = club.start("pro")
+    assert club.sandbox.pay(row.session_id).ok
+    club.sandbox.in_dashboard(club.sandbox.objects("subscription")[0]["id"], "cancel")
+    club.tell()
+    row = club.row()
+    assert (row.status, row.end_reason, club.plan()) == ("ended", "cancelled", "free")
+    assert row.review_reason == "paid, and ended at the provider before it began here"
+    assert club.periods() == []
+    assert club.booked() == row.plan_version.price_usd
+    assert any("ALERT" in one.message for one in caplog.records)
+
+
 def test_case_23_the_end_of_the_old_one_after_the_start_of_the_new_one_leaves_the_new_plan(club: Club, move) -> None:
     old = club.subscribe()
     club.renew(on=False)

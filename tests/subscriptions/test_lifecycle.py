@@ -67,6 +67,20 @@ def test_the_same_key_and_a_second_look_come_back_to_the_same_page(club: Club) -
     assert len(club.sandbox.objects("checkout.session")) == 1
 
 
+def test_nobody_is_sent_to_a_page_that_was_paid_or_has_expired(club: Club) -> None:
+    first = club.start()
+    club.sandbox.expire(first.session_id)
+    second = club.start()
+    assert (second.pk != first.pk, second.status) == (True, "incomplete")
+    first.refresh_from_db()
+    assert first.status == "expired"
+
+    assert club.sandbox.pay(second.session_id).ok  # and the customer never comes back from the page
+    with pytest.raises(lifecycle.AlreadySubscribed):
+        club.start()
+    assert club.plan() == "pro"
+
+
 def test_a_page_whose_opening_was_never_answered_is_opened_once(club: Club) -> None:
     club.sandbox.lose_next_answer("^/v1/checkout/sessions$")
     with pytest.raises(ProcessorUnavailable):
