@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Max
 
 from billing.books.ledger import lock_wallet
 from subscriptions.models import PlanVersion, QuotaWindow, Subscription
@@ -44,7 +45,13 @@ def begin(
     With `carry` (a change of plan within the period) the account has full new windows less the Flows that it has used:
     the new windows follow the old ones and carry on what those have used and hold (C26). `after` is the window of the
     same period that is over already: it is followed where none is open.
+
+    `start` may have been read before the lock was waited for: a call may have opened a window since. The period then
+    begins where the newest of them does.
     """
+    opened = QuotaWindow.objects.filter(account_id=account_id, ends_at__gt=start).aggregate(newest=Max("starts_at"))
+    start = max(start, opened["newest"] or start)
+    end = max(start, end)
     before = {
         kind: row
         for kind, row in end_open(account_id, at=start, by="change" if carry else "").items()

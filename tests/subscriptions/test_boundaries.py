@@ -109,6 +109,24 @@ def test_a_renewal_that_is_paid_after_the_grace_brings_the_plan_back_and_the_ins
     whole()
 
 
+@pytest.mark.parametrize("paid", [True, False])
+def test_a_change_that_waited_for_the_provider_finds_windows_that_opened_meanwhile(paid: bool) -> None:
+    """Its moment was read before the provider was asked; calls go on while that takes seconds."""
+    made = driver(plan_version("pro") if paid else None)
+    later = NOON + timedelta(seconds=2)
+    held = made.ask("4", later)
+    if paid:
+        made.change(plan_version("max"), NOON + timedelta(seconds=1))
+    else:
+        made.subscribe(plan_version("max"), NOON + timedelta(seconds=1), MONTH)
+    assert made.windows("period")[-1].starts_at == later
+    made.capture(held, later, "5")
+    assert made.ask("295", later + MICRO).outcome == "created"
+    assert made.ask("5", later + MICRO).outcome == ("exhausted" if paid else "created")
+    assert made.windows()[-1].carried == (5 if paid else 0)
+    whole()
+
+
 def test_a_provider_whose_clock_is_ahead_does_not_activate_in_the_future(club: Club) -> None:
     """Else a change that is made at once would be older than its subscription, and never be seen to be done."""
     row = club.start("pro")
