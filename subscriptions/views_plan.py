@@ -63,8 +63,7 @@ def _payer(view: View) -> View:
 
 def card_context(request: HttpRequest, account: Account) -> dict[str, Any]:
     """What `plan_card.html` needs."""
-    rows = Subscription.objects.filter(account=account, status__in=Subscription.IN_FORCE)
-    held = rows.select_related("plan_version__plan", "next_version__plan").first()
+    held = lifecycle.held_by(account.pk, now=clock.now())
     failure = None
     if held is not None and held.status == Subscription.Status.PAST_DUE:
         unpaid = Invoice.objects.filter(subscription=held, status=Invoice.Status.OPEN).order_by("-at").first()
@@ -80,11 +79,10 @@ def card_context(request: HttpRequest, account: Account) -> dict[str, Any]:
 
 def history_context(request: HttpRequest, account: Account, *, size: int = INVOICES_SHOWN) -> dict[str, Any]:
     """What `billing_history.html` needs."""
-    rows = Subscription.objects.filter(account=account, status__in=Subscription.IN_FORCE)
     invoices = Invoice.objects.filter(account=account).select_related("plan_version__plan")
     found = page(invoices, BY_DATE, request.GET, size=size)
     return {
-        "held": rows.select_related("plan_version__plan").first(),
+        "held": lifecycle.held_by(account.pk, now=clock.now()),
         "invoices": [(one, _paid(one)) for one in found.rows],
         "invoice_page": found,
         "short": size == NEWEST_SHOWN,
@@ -123,8 +121,7 @@ def checkout(request: HttpRequest, account: Account) -> HttpResponse:
     plan = _plan(sent.get("plan"), now)
     if plan is None or plan.free:
         return redirect("plans:plans")
-    held = Subscription.objects.filter(account=account, status__in=Subscription.IN_FORCE).first()
-    if held is not None:
+    if lifecycle.held_by(account.pk, now=now) is not None:
         return redirect(f"{reverse('plan:change')}?plan={plan.code}")
     problem: BillingError | None = None
     if request.method == "POST":
@@ -279,8 +276,7 @@ def withdraw(request: HttpRequest, account: Account) -> HttpResponse:
 @_payer
 def cancel(request: HttpRequest, account: Account) -> HttpResponse:
     """What ending the renewal means, and its confirmation (C29)."""
-    rows = Subscription.objects.filter(account=account, status__in=Subscription.IN_FORCE)
-    held = rows.select_related("plan_version__plan").first()
+    held = lifecycle.held_by(account.pk, now=clock.now())
     if held is None or held.cancel_at_period_end:
         return redirect("subscriptions:cockpit")
     if request.method == "POST":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -42,6 +43,18 @@ def test_a_plan_is_bought_by_its_page_and_in_force_on_the_way_back(club: Club, p
     back = portal.get(f"{PAGE}/return/{row.pk}?session_id={row.session_id}", follow=True).content.decode()
     assert "Pro is in force" in back
     assert club.plan() == "pro"
+
+
+def test_a_plan_whose_time_is_over_does_not_stand_in_the_way_of_the_next_one(club: Club, portal: Client) -> None:
+    row = club.subscribe("pro")
+    club.renew(on=False)
+    assert row.period_end is not None
+    club.at(row.period_end + timedelta(seconds=2))  # nobody has told of the end
+    assert portal.get(f"{PAGE}/change?plan=max")["Location"] == f"{PAGE}/checkout?plan=max"
+    page = portal.get(f"{PAGE}/checkout?plan=max").content.decode()
+    answer = portal.post(f"{PAGE}/checkout", hidden(page))
+    fresh = Subscription.objects.get(status="incomplete")
+    assert (answer.status_code, answer["Location"]) == (302, fresh.checkout_url)
 
 
 def test_another_customer_does_not_come_back_from_this_page(club: Club, client: Client) -> None:
