@@ -42,6 +42,7 @@ Status = Subscription.Status
 ASKING_TAKES: Final = 5.0
 """Seconds after which nobody waits any longer for somebody else's question to the provider."""
 TRIES: Final = 4
+RENEWAL: Final = "subscription_cycle"
 _ALIVE: Final = frozenset({SubscriptionProgress.ACTIVE, SubscriptionProgress.PAST_DUE})
 
 
@@ -285,7 +286,9 @@ def _dunning(row: Subscription, state: SubscriptionState, told: Told, *, now: da
     """Past due with grace, and back (C25: the grace is a part of the paid time). Whether it fell behind now."""
     if state.progress == SubscriptionProgress.PAST_DUE and row.status == Status.ACTIVE:
         row.move_to(Status.PAST_DUE, now=now)
-        row.grace_until = state.period_start + periods.grace()
+        # A renewal is due with its period; an invoice that somebody makes within it, when it was made.
+        others = [one.at for one in told.invoices if one.progress == InvoiceProgress.OPEN and one.reason != RENEWAL]
+        row.grace_until = max([state.period_start, *others]) + periods.grace()
         return True
     if state.progress == SubscriptionProgress.ACTIVE and row.status == Status.PAST_DUE:
         row.move_to(Status.ACTIVE, now=now)

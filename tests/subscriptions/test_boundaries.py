@@ -11,6 +11,7 @@ from django.db import transaction
 
 from billing.books import verify
 from billing.books.ledger import lock_wallet
+from billing.payments.processor_subscriptions import InvoiceProgress, SubscriptionProgress
 from billing.payments.stripe_processor import get_processor
 from config import clock
 from subscriptions import cockpit, dunning, periods, settling, standing
@@ -61,6 +62,22 @@ def test_an_unpaid_plan_stops_exactly_with_its_grace_and_not_with_the_sweep(club
     assert (row.status, row.ended_at, FlowStanding.objects.get().since) == ("ended", over, over)
     assert made.ask("1", clock.now()).outcome == "exhausted"  # the end of the old plan gives no second Free window
     whole()
+
+
+def test_the_grace_of_an_invoice_that_was_made_within_the_period_counts_from_that_invoice(club: Club) -> None:
+    row = club.subscribe()
+    told = settling.ask(club.row(), get_processor())
+    assert told.state is not None
+    [first] = told.invoices
+    made = told.state.period_start + timedelta(days=20)
+    by_hand = replace(
+        first, provider_id="in_by_hand", progress=InvoiceProgress.OPEN, status="open", reason="manual", at=made,
+        paid_minor=0, paid_at=None, payment_intent_id="",
+    )  # fmt: skip
+    late = replace(told.state, progress=SubscriptionProgress.PAST_DUE, status="past_due")
+    row = settling.record(row.pk, replace(told, state=late, invoices=(by_hand, first)), now=made + timedelta(hours=1))
+    assert (row.status, row.grace_until) == ("past_due", made + periods.grace())
+    assert club.plan(made + timedelta(days=3)) == "pro"
 
 
 def test_an_unpaid_plan_whose_grace_is_over_is_asked_about_at_the_next_sweep(club: Club) -> None:
