@@ -33,6 +33,7 @@ READ: Final = (
     *("subscriptions.quotawindow", "subscriptions.flowstanding"),
     *("subscriptions.plan", "subscriptions.planversion"),
     *("subscriptions.subscription", "subscriptions.invoice", "subscriptions.extrausage"),
+    "subscriptions.planchange",
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).

@@ -69,6 +69,7 @@ GROUPS: Final = (
         (
             ("subscriptions.subscription", gettext_lazy("Subscriptions"), "autorenew"),
             ("subscriptions.invoice", gettext_lazy("Invoices"), "receipt"),
+            ("subscriptions.planchange", gettext_lazy("Changes of plan"), "swap_vert"),
             ("subscriptions.extrausage", gettext_lazy("Extra Usage"), "bolt"),
             ("subscriptions.plan", gettext_lazy("Plans"), "package_2"),
             ("subscriptions.planversion", gettext_lazy("Plan versions"), "history"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -13,9 +15,11 @@ from accounts.admin import AccountAdmin
 from accounts.admin_parts import audit_panel, person
 from accounts.models import Account
 from billing.desk import BillingDesk
+from billing.errors import NotFound
 from billing.money import minor_text
 from billing.payments import failures
 from billing.payments.admin_disputes import entries_panel, events_panel
+from billing.payments.admin_documents import document_links
 from billing.payments.stripe_processor import get_processor
 from config import clock
 from config.admin_base import staff_action
@@ -24,8 +28,33 @@ from config.admin_finding import Since
 from config.templatetags import ui
 from subscriptions import dunning
 from subscriptions.models import ExtraUsage, ExtraUsageMonth, Invoice, PlanChange, Subscription
+from subscriptions.views_plan import receipt_pdf
 
 SHOWN = 20
+
+
+def due(row: PlanChange) -> str:
+    """What the preview showed as due; nothing for a change whose program did not say."""
+    return "" if row.due_minor is None else minor_text(row.due_minor, "USD")
+
+
+def begins(row: PlanChange) -> str:
+    """When the other plan begins: at once, or with the period that follows."""
+    if row.status not in PlanChange.WAITING:
+        return ""
+    end = row.subscription.period_end
+    return ui.when(end) if row.kind == PlanChange.Kind.DOWNGRADE and end else gettext("with its payment")
+
+
+def _key(row: PlanChange) -> str:
+    return row.idempotency_key
+
+
+def receipt_links(row: Invoice) -> str:
+    """Its receipt in each language, once something was paid."""
+    return document_links(reverse("admin:subscriptions_invoice_receipt", args=[row.pk])) if row.paid_usd else ""
+
+
 _plan = column(_("plan"), lambda row: str(row.plan_version), name="plan")
 
 
@@ -156,11 +185,11 @@ class SubscriptionAdmin(BillingDesk):
                 (_("asked"), _("change"), _("kind"), _("status"), _("shown as due")),
                 [
                     (
-                        ui.when(one.created_at, "seconds"),
+                        link(one, ui.when(one.created_at, "seconds")),
                         str(one),
                         one.get_kind_display(),
                         status(one),
-                        "" if one.due_minor is None else minor_text(one.due_minor, "USD"),
+                        due(one),
                     )
                     for one in changes.order_by("-pk")[:SHOWN]
                 ],
@@ -221,6 +250,7 @@ class InvoiceAdmin(BillingDesk):
                 usd("paid_usd", _("paid")),
                 "paid_at",
                 column(_("card"), card, name="card"),
+                column(_("receipt"), receipt_links, name="receipt"),
             ),
         ),
         (
@@ -240,6 +270,68 @@ class InvoiceAdmin(BillingDesk):
     def panels(self, request: HttpRequest, obj: Invoice) -> list[Panel]:
         """The entries that booked it, and what the provider told."""
         return [entries_panel(obj.account_id, f"invoice:{obj.provider_id}:"), events_panel(obj.provider_id)]
+
+    def get_urls(self) -> list[Any]:
+        """Its own page and the receipt."""
+        own = path(
+            "<uuid:invoice_id>/receipt.pdf",
+            self.admin_site.admin_view(self.receipt),
+            name="subscriptions_invoice_receipt",
+        )
+        return [own, *super().get_urls()]
+
+    def receipt(self, request: HttpRequest, invoice_id: Any) -> HttpResponse:
+        """The document as the customer has it."""
+        if not self.has_view_permission(request):
+            return HttpResponse(status=403)
+        rows = Invoice.objects.select_related("account", "plan_version__plan")
+        try:
+            return receipt_pdf(get_object_or_404(rows, pk=invoice_id), request.GET.get("lang"))
+        except NotFound:
+            raise Http404 from None
+
+
+@admin.register(PlanChange)
+class PlanChangeAdmin(BillingDesk):
+    """Wishes for another plan, and what became of each: asked of the provider, from the next period, done, or not."""
+
+    row_title = staticmethod(lambda row: f"{row} · {row.account}")
+    related = ("account", "subscription", "from_version", "to_version", "created_by")
+    ids_by_time = True
+    moment = "created_at"
+    list_display = (
+        at("created_at", _("asked")),
+        state("status", _("status")),
+        "kind",
+        to("account", _("account")),
+        column(_("change"), str, name="change"),
+        column(_("shown as due"), due, number=True, name="due"),
+        column(_("begins"), begins, name="begins"),
+    )
+    list_filter = (Since, "status", "kind")
+    ordering = ("-pk",)
+    account_order = ("-pk",)
+    finds = (
+        *(("text", "subscription__provider_id"), ("text", "schedule_id")),
+        *(("uuid", "account_id"), ("uuid", "subscription_id"), ("uuid", "pk")),
+    )
+    search_help_text = _("Subscription or schedule at the provider, subscription or account UUID")
+    facts = (
+        (
+            _("Change of plan"),
+            ("account", "subscription", "from_version", "to_version", "kind", "status", "status_at"),
+        ),
+        (
+            _("As it was confirmed"),
+            ("created_at", "created_by", "at", column(_("shown as due"), due, name="due_shown"),
+             column(_("begins"), begins, name="begins_at")),
+        ),
+        (_("At the provider"), ("schedule_id", column(_("names the change there"), _key, name="key"))),
+    )  # fmt: skip
+
+    def panels(self, request: HttpRequest, obj: PlanChange) -> list[Panel]:
+        """What the provider told of the subscription, and what people did to it."""
+        return [events_panel(obj.subscription.provider_id), *audit_panel(request, obj.subscription)]
 
 
 @admin.register(ExtraUsage)

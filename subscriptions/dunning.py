@@ -20,7 +20,7 @@ from billing.errors import InvalidRequest
 from billing.money import Money
 from billing.payments.processor import PaymentProcessor
 from billing.payments.processor_refunds import RefundProgress, RefundRequest
-from subscriptions import settling
+from subscriptions import receipts, settling
 from subscriptions.models import Invoice, PlanChange, Subscription
 
 Status = Subscription.Status
@@ -105,7 +105,7 @@ def undo_duplicate(subscription_id: UUID, *, processor: PaymentProcessor, now: d
                 ledger.debit(System.REVENUE_SUBSCRIPTION, sent),
                 ledger.credit(System.PROCESSOR_STRIPE, sent),
                 account_id=row.account_id,
-                key=f"invoice:{invoice.provider_id}:duplicate",
+                key=receipts.paid_back_key(invoice),
                 now=now,
                 meta={"invoice": str(invoice.pk), "number": invoice.number},
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from billing import notices
 from billing.books import ledger
@@ -17,6 +17,7 @@ from billing.money import Money, from_minor_units
 from billing.payments import failures
 from billing.payments.processor import PaymentState
 from billing.payments.processor_subscriptions import InvoiceProgress, InvoiceState
+from subscriptions import receipts
 from subscriptions.models import Invoice, Subscription
 
 Status, Kind = Invoice.Status, Invoice.Kind
@@ -73,7 +74,7 @@ def keep(
             row.paid_usd = from_minor_units(state.paid_minor, state.currency)
         row.save()
         if row.status == Status.PAID:
-            _book(row, now=now)
+            _book(row, receipts.kept(row, state.lines), now=now)
         kept.append(row)
     return kept
 
@@ -93,7 +94,7 @@ def _read_payment(row: Invoice, payment: PaymentState | None) -> None:
         row.failure = told.key[:40]
 
 
-def _book(row: Invoice, *, now: datetime) -> None:
+def _book(row: Invoice, document: dict[str, Any], *, now: datetime) -> None:
     if not row.paid_usd:
         return
     paid = Money(row.paid_usd)
@@ -102,9 +103,14 @@ def _book(row: Invoice, *, now: datetime) -> None:
         ledger.debit(System.PROCESSOR_STRIPE, paid),
         ledger.credit(System.REVENUE_SUBSCRIPTION, paid),
         account_id=row.account_id,
-        key=f"invoice:{row.provider_id}:paid",
+        key=receipts.paid_key(row),
         now=now,
-        meta={"invoice": str(row.pk), "number": row.number, "paid_usd": f"{row.paid_usd:f}"},
+        meta={
+            "invoice": str(row.pk),
+            "number": row.number,
+            "paid_usd": f"{row.paid_usd:f}",
+            "receipt": document,
+        },
     )
     if row.kind != Kind.SUBSCRIBE:  # the first one comes with the mail that the plan is in force
         notices.tell(

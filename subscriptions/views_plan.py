@@ -23,7 +23,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.access import may, role_in
 from accounts.models import Account, User
 from accounts.portal import account_in_force, named_here, payer
-from billing.errors import BillingError
+from billing.books.details import language_for
+from billing.books.statement_views import pdf_response
+from billing.errors import BillingError, NotFound
 from billing.money import USD, from_minor_units
 from billing.paging import by_time_and_id, page
 from billing.payments import failures
@@ -31,7 +33,7 @@ from billing.payments.models import PaymentCustomer
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
 from config import clock
-from subscriptions import lifecycle, settling
+from subscriptions import lifecycle, receipts, settling
 from subscriptions.forms_plan import ConfirmForm, TokenForm
 from subscriptions.models import FlowStanding, Invoice, PlanChange, Subscription
 from subscriptions.models_plans import FlowClass
@@ -81,9 +83,11 @@ def history_context(request: HttpRequest, account: Account, *, size: int = INVOI
     """What `billing_history.html` needs."""
     invoices = Invoice.objects.filter(account=account).select_related("plan_version__plan")
     found = page(invoices, BY_DATE, request.GET, size=size)
+    back = receipts.paid_back(found.rows)
     return {
         "held": lifecycle.held_by(account.pk, now=clock.now()),
         "invoices": [(one, _paid(one)) for one in found.rows],
+        "invoices": [(one, _paid(one), back.get(one.pk)) for one in found.rows],
         "invoice_page": found,
         "short": size == NEWEST_SHOWN,
     }
@@ -95,6 +99,23 @@ def history_context(request: HttpRequest, account: Account, *, size: int = INVOI
 def history(request: HttpRequest) -> HttpResponse:
     """Every payment for a plan (F077)."""
     return render(request, "subscriptions/history.html", history_context(request, account_in_force(request)))
+
+
+@require_safe
+@login_required
+def receipt(request: HttpRequest, invoice_id: UUID) -> HttpResponse:
+    """The receipt of a payment for a plan; 404 while it is not paid. `lang` chooses the language."""
+    rows = Invoice.objects.visible_to(request.user).select_related("account", "plan_version__plan")
+    try:
+        return receipt_pdf(get_object_or_404(rows, pk=invoice_id), request.GET.get("lang"))
+    except NotFound:
+        raise Http404 from None
+
+
+def receipt_pdf(invoice: Invoice, asked: str | None) -> HttpResponse:
+    """The document in the language asked for, else the account's. Raises NotFound for what was never paid."""
+    content = receipts.render(invoice, language_for(invoice.account, asked))
+    return pdf_response(content, receipts.file_name(invoice))
 
 
 def _paid(invoice: Invoice) -> Any:

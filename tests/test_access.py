@@ -37,6 +37,7 @@ from subscriptions.models import PlanVersion, Subscription
 from tests import factories
 from tests.api import Program, management_key
 from tests.billing.payments.saving import kept_card
+from tests.subscriptions.invoicing import paid_invoice
 
 pytestmark = pytest.mark.django_db
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -241,6 +242,7 @@ def world(settings: Any) -> World:
         client_key="1",
     )
     found["subscription_id"] = bought.pk
+    found["invoice_id"] = paid_invoice(bought).pk
     found |= {"month": "2026-10", "grant_id": account.credit_grants.get().pk}
     return World(account, owner, outsider, stranger, found)
 
@@ -429,7 +431,7 @@ def test_the_staff_console_is_closed_to_visitors_and_customers(world):
     paths = {f"/{settings.ADMIN_PATH}", f"/{settings.ADMIN_PATH}no/such/page"}
     for route in ADMIN:
         if route.name not in ("admin:login", "admin:logout", "admin:jsi18n"):
-            named = {"app_label": "accounts", "receipt_id": uuid4()}
+            named = {"app_label": "accounts", "receipt_id": uuid4(), "invoice_id": uuid4()}
             told = {name: named.get(name, "1") for name in route.parameters}
             paths.add(reverse(route.name, kwargs=told))
     assert len(paths) > 20

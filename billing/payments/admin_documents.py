@@ -33,7 +33,11 @@ def paid(receipt: Receipt) -> str:
 
 def downloads(receipt: Receipt) -> str:
     """The document in each language."""
-    url = reverse("admin:billing_receipt_pdf", args=[receipt.pk])
+    return document_links(reverse("admin:billing_receipt_pdf", args=[receipt.pk]))
+
+
+def document_links(url: str) -> str:
+    """A document's address, in each language."""
     return format_html_join(
         " · ",
         '<a class="mh-link" href="{}?lang={}">{}</a>',

@@ -93,8 +93,21 @@ class SubscriptionState:
 
 
 @dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """One line of an invoice, in minor units; below zero is a credit. A proration is for a part of a period."""
+
+    text: str
+    amount_minor: int
+    proration: bool
+    price_id: str
+    starts_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceState:
-    """What is true of an invoice now; amounts in minor units, tax included in `amount_minor`."""
+    """What is true of an invoice now; amounts in minor units, tax included in `amount_minor`. `lines` are the first
+    ones, as many as the provider tells with the invoice."""
 
     provider_id: str
     subscription_id: str
@@ -114,6 +127,7 @@ class InvoiceState:
     payment_intent_id: str = ""
     attempts: int = 0
     next_attempt_at: datetime | None = None
+    lines: tuple[InvoiceLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

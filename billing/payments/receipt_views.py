@@ -50,12 +50,16 @@ class ReceiptQuery(serializers.Serializer[Any]):
     )
 
 
-class ReceiptView(ApiView):
-    """The receipt of one order."""
+class PdfView(ApiView):
+    """Answers with a PDF; with problems as everywhere."""
 
     def get_renderers(self) -> list[Any]:
-        """A PDF; problems as everywhere."""
+        """Lets a client ask for nothing but a PDF."""
         return [*super().get_renderers(), PdfRenderer()]
+
+
+class ReceiptView(PdfView):
+    """The receipt of one order."""
 
     @extend_schema(
         operation_id="top_ups_receipt",

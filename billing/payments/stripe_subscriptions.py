@@ -11,6 +11,7 @@ from billing.payments.processor import CheckoutStarted, ProcessorRefused, Progre
 from billing.payments.processor_subscriptions import (
     ChangePreview,
     ChangeRequest,
+    InvoiceLine,
     InvoiceProgress,
     InvoiceState,
     PlanPriceRequest,
@@ -321,6 +322,19 @@ def _invoice(found: stripe.Invoice) -> InvoiceState:
         payment_intent_id=_id(newest.payment.payment_intent) if newest else "",
         attempts=found.attempt_count,
         next_attempt_at=_time(found.next_payment_attempt) if found.next_payment_attempt else None,
+        lines=tuple(_line(one) for one in found.lines.data),
+    )
+
+
+def _line(found: stripe.InvoiceLineItem) -> InvoiceLine:
+    details = found.pricing.price_details if found.pricing else None
+    return InvoiceLine(
+        text=found.description or "",
+        amount_minor=found.amount,
+        proration=_is_proration(found),
+        price_id=_id(details.price) if details else "",
+        starts_at=_time(found.period.start),
+        ends_at=_time(found.period.end),
     )
 
 
