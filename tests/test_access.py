@@ -33,7 +33,7 @@ from billing.payments.models_saved import CardSetup
 from config import clock
 from config.api import ApiView
 from subscriptions import conversations
-from subscriptions.models import PlanVersion, Subscription
+from subscriptions.models import Invoice, PlanVersion, Subscription
 from tests import factories
 from tests.api import Program, management_key
 from tests.billing.payments.saving import kept_card
@@ -103,6 +103,7 @@ PAGES: dict[str, dict[str, str | None]] = {
     "plan:cancel": {"GET": "pay", "POST": "pay"},
     "plan:resume": {"POST": "pay"},
     "plan:provider_page": {"POST": "pay"},
+    "plan:receipt": {"GET": "pay"},
 }
 
 # Refused with a message on the page before, not with 403: leads back to the order instead of on to the provider.
@@ -241,6 +242,10 @@ def world(settings: Any) -> World:
         client_key="1",
     )
     found["subscription_id"] = bought.pk
+    found["invoice_id"] = Invoice.objects.create(
+        account=account, subscription=bought, plan_version=bought.plan_version, provider_id="in_1", kind="subscribe",
+        status_at=factories.NOON, at=factories.NOON, amount_minor=2000, currency="USD",
+    ).pk  # fmt: skip
     found |= {"month": "2026-10", "grant_id": account.credit_grants.get().pk}
     return World(account, owner, outsider, stranger, found)
 
