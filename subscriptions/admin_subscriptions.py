@@ -28,7 +28,7 @@ from config.admin_finding import Since
 from config.templatetags import ui
 from subscriptions import dunning
 from subscriptions.models import ExtraUsage, ExtraUsageMonth, Invoice, PlanChange, Subscription
-from subscriptions.views_plan import receipt_pdf
+from subscriptions.views_invoices import receipt_pdf
 
 SHOWN = 20
 
