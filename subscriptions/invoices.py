@@ -130,6 +130,7 @@ def _book(row: Invoice, document: dict[str, Any], *, now: datetime) -> None:
             now=now,
             context={
                 "plan": row.plan_version.plan.name,
+                "invoice": str(row.pk),
                 "number": row.number,
                 "kind": row.kind,
                 "paid_usd": f"{row.paid_usd:f}",

@@ -120,7 +120,7 @@ class Subscription(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.plan_version} {self.status}"
+        return f"{self.plan_version} · {self.get_status_display()}"
 
     @property
     def in_force(self) -> bool:

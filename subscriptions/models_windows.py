@@ -94,7 +94,7 @@ class QuotaWindow(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.starts_at:%Y-%m-%d %H:%M} – {self.ends_at:%Y-%m-%d %H:%M}"
+        return f"{self.get_kind_display()} {self.starts_at:%Y-%m-%d %H:%M} – {self.ends_at:%Y-%m-%d %H:%M} UTC"
 
     @property
     def spoken_for(self) -> Decimal:

@@ -320,10 +320,13 @@ def _end(row: Subscription, state: SubscriptionState, *, now: datetime) -> None:
         row.move_to(Status.EXPIRED, now=now)
     if not row.in_force:
         return
-    unpaid = row.status == Status.PAST_DUE
+    if row.status == Status.PAST_DUE:
+        reason = "unpaid"
+    else:  # what the customer did not ask for must not be told as a wish
+        reason = "cancelled" if row.cancel_at_period_end or state.cancel_at_period_end else "ended"
     row.move_to(Status.ENDED, now=now)
     row.ended_at = min(state.ended_at or now, now, row.grace_until or now)
-    row.end_reason = row.end_reason or ("unpaid" if unpaid else "cancelled")
+    row.end_reason = row.end_reason or reason
     row.grace_until = row.next_version = None
     row.schedule_id = ""
     row.save()

@@ -233,7 +233,7 @@ def test_a_plan_that_was_paid_and_ended_before_we_heard_of_it_is_not_called_unpa
     club.sandbox.in_dashboard(club.sandbox.objects("subscription")[0]["id"], "cancel")
     club.tell()
     row = club.row()
-    assert (row.status, row.end_reason, club.plan()) == ("ended", "cancelled", "free")
+    assert (row.status, row.end_reason, club.plan()) == ("ended", "ended", "free")
     assert row.review_reason == "paid, and ended at the provider before it began here"
     assert club.periods() == []
     assert club.booked() == row.plan_version.price_usd

@@ -60,6 +60,20 @@ def test_every_mail_about_a_plan_can_be_read(club: Club) -> None:
     assert not [text for text in texts if "{{" in text or "None" in text]
 
 
+@pytest.mark.parametrize("wished", [True, False])
+def test_an_end_is_told_as_a_wish_only_to_who_wished_it(club: Club, wished: bool) -> None:
+    row = club.subscribe()
+    if wished:
+        club.renew(on=False)
+        club.at(row.period_end + timedelta(hours=1))
+    else:
+        club.sandbox.in_dashboard(row.provider_id, "cancel")
+    club.settle(row)
+    notices.send(Notice.objects.get(kind="subscription_ended").pk, now=clock.now())
+    assert ("as you wished" in mail.outbox[-1].body) == wished
+    assert club.row().end_reason == ("cancelled" if wished else "ended")
+
+
 def test_the_same_key_and_a_second_look_come_back_to_the_same_page(club: Club) -> None:
     first = club.start(key="one")
     assert club.start(key="one").checkout_url == first.checkout_url
