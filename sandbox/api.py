@@ -45,7 +45,7 @@ def serve(request: HttpRequest, path: str) -> HttpResponseBase:
         fault = switches.take_fault(url)
         if fault and fault.kind == Fault.Kind.FAIL:
             raise _injected(fault)
-        entry.status, entry.answer, entry.replayed = _answer(method, url, text, entry, now)
+        entry.status, entry.answer, entry.replayed = answer(method, url, text, entry, now)
     except ApiError as refusal:
         entry.status, entry.answer = refusal.status, {"error": {**refusal.body, "request_log_url": None}}
     except Exception:
@@ -60,7 +60,7 @@ def serve(request: HttpRequest, path: str) -> HttpResponseBase:
     return _response(entry, entry.status, entry.answer)
 
 
-def _answer(method: str, url: str, text: str, entry: RequestLog, now: Any) -> tuple[int, Json, bool]:
+def answer(method: str, url: str, text: str, entry: RequestLog, now: Any) -> tuple[int, Json, bool]:
     found, ids = routes.match(method, url)
     params = found.accepts.parse(encoding.decode(text))
     moment = Moment(now, entry.request_id, entry.idempotency_key or None)

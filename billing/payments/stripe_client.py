@@ -25,12 +25,12 @@ ANSWER_SECONDS: Final = 15.0
 class StripeClient:
     """What every subject of Stripe's API is asked through."""
 
-    def __init__(self, *, api_key: str, api_base: str = "") -> None:
+    def __init__(self, *, api_key: str, api_base: str = "", http_client: stripe.HTTPClient | None = None) -> None:
         addresses: stripe._base_address.BaseAddresses = {"api": api_base} if api_base else {}
         self._client = stripe.StripeClient(
             api_key,
             base_addresses=addresses,
-            http_client=stripe.RequestsClient(timeout=(CONNECT_SECONDS, ANSWER_SECONDS)),
+            http_client=http_client or stripe.RequestsClient(timeout=(CONNECT_SECONDS, ANSWER_SECONDS)),
             max_network_retries=2,
         )
 

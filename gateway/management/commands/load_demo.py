@@ -15,7 +15,7 @@ from django.db import transaction
 from accounts import api_keys, onboarding
 from accounts.demo import DEMO_LOGINS, DEMO_PASSWORD
 from accounts.models import Account, BenefitLevel, User
-from billing.books import credits
+from billing.books import credits, details
 from billing.books.models import JournalEntry, System
 from billing.catalog import importing
 from billing.catalog.book import current_book
@@ -25,6 +25,14 @@ from gateway import reports, traffic
 
 CATALOG = Path(settings.BASE_DIR) / "billing" / "data" / "demo_catalog.json"
 CALLS = 600
+OPENED_DAYS_AGO = 36
+BILLED_TO = {
+    "company_name": "Northwind Labs Ltd.",
+    "tax_id": "GB 123 4567 89",
+    "address": "12 Harbour Street\nBristol BS1 4QA",
+    "country": "GB",
+    "email": "accounts@example.com",
+}
 
 
 class Command(BaseCommand):
@@ -33,7 +41,8 @@ class Command(BaseCommand):
     help = "Load the demo once: the catalogue, logins for each role, an account with credit, keys and calls."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Everything or nothing; a second run finds the demo there and changes nothing."""
+        """A second run finds the demo there and changes nothing. People and balances, then the calls, then the plan:
+        each of the first two everything or nothing, the plan step by step, as it would have come about."""
         if not settings.DEBUG:
             raise CommandError("The demo has a published password; it loads only with DEBUG on.")
         if User.objects.filter(email=DEMO_LOGINS[0][1]).exists():
@@ -50,6 +59,8 @@ class Command(BaseCommand):
             benefits.set_by_hand(account.pk, best, actor=people["admin"], reason=reason, now=now - timedelta(days=30))
         with transaction.atomic():
             self._calls(account, now)
+        if settings.SANDBOX_ENABLED:
+            self._plan(account, people["customer"], now)
         self.stdout.write(f"The demo is loaded: account {account.pk} with {CALLS} calls.")
 
     def _person(self, role: str, email: str) -> User:
@@ -63,9 +74,11 @@ class Command(BaseCommand):
 
     def _account(self, owner: User, now: Any) -> Account:
         month_ago = now - timedelta(days=30)
-        account = onboarding.open_account(owner, now=month_ago, name="Northwind Labs", kind=Account.Kind.COMPANY)
+        opened = now - timedelta(days=OPENED_DAYS_AGO)
+        account = onboarding.open_account(owner, now=opened, name="Northwind Labs", kind=Account.Kind.COMPANY)
         account.company_name = "Northwind Labs Ltd."
         account.save()
+        details.save(account.pk, BILLED_TO, actor=owner, now=opened)
         onboarding.open_account(owner, now=now, name="Side project")
         gifts = [
             (
@@ -92,6 +105,13 @@ class Command(BaseCommand):
                 key=f"demo:{note}", source="demo", note=note, expires_at=expires_at, now=month_ago,
             )  # fmt: skip
         return account
+
+    def _plan(self, account: Account, owner: User, now: datetime) -> None:
+        """A paid plan, bought and paid in the sandbox: without one there is nowhere to buy it."""
+        from gateway import demo_plan  # the sandbox's models are there only where it is installed
+
+        row = demo_plan.subscriber(account, owner, since=now - timedelta(days=OPENED_DAYS_AGO - 2), now=now)
+        self.stdout.write(f"The demo's plan: {row.plan_version.plan.name}, with {row.invoices.count()} invoices.")
 
     def _calls(self, account: Account, now: Any) -> None:
         """A month of calls of three applications, each with its key, reported as a gateway would."""
