@@ -65,12 +65,12 @@ litellm: $(LITELLM) ## Install LiteLLM in an environment of its own, for the tes
 
 .PHONY: browser
 browser:
-	@if command -v chromium >/dev/null || command -v google-chrome >/dev/null; then :; \
+	@if (command -v chromium || command -v google-chrome) >/dev/null && command -v pdftotext >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "Installing Chromium for the browser tests ..."; \
-		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium) \
-			>/dev/null || echo "Chromium could not be installed; the browser tests will be skipped."; \
-	else echo "No Chromium here; the browser tests will be skipped."; fi
+		echo "Installing Chromium for the browser tests, and pdftotext for those that read receipts ..."; \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			chromium poppler-utils) >/dev/null || echo "They could not be installed; these tests will be skipped."; \
+	else echo "No Chromium or no pdftotext here; the tests that need them will be skipped."; fi
 
 # --- what `make check` does, piece by piece ---------------------------------------------------------------------
 CHECKS := check-format check-lint check-layers check-types check-migrations check-deploy check-hosts check-secrets check-audit

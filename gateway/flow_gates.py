@@ -78,21 +78,22 @@ def request_of(question: Question, hold: HoldRequest, now: datetime) -> FlowRequ
     priced = question.priced
     if held is None or priced is None:
         raise TypeError("every open question has passed these gates")
-    book = current_book()
-    rate = book.flow_rate(held.flow_class, now) or book.flow_rate("standard", now)
-    if rate is None:
-        raise errors.ModelUnpriced(model=priced.model.slug)
-    terms = FlowsOf(
-        held.flow_class,
-        rate.flows_per_usd,
-        book.flow_factor(held.plan.code, priced.model.slug, now),
-        rate.call_overhead_flows,
-    )
+    terms = terms_of(held, priced.model.slug, now)
     flows = Decimal(0)
     if not priced.plan.spec.free:
         # Only a free model costs no Flows: an estimate of no tokens must not pass a full window.
         flows = max(terms.of_list(question.listed).quantize(FLOW_QUANTUM, rounding=ROUND_UP), FLOW_QUANTUM)
     return FlowRequest(hold=hold, flows=flows, plan_version_id=held.plan.id, flow_terms=terms, extra_key=held.extra_key)
+
+
+def terms_of(held: Standing, slug: str, at: datetime) -> FlowsOf:
+    """What a Flow is to this account for this model at a moment (C16). A class without a rate has the standard one."""
+    book = current_book()
+    rate = book.flow_rate(held.flow_class, at) or book.flow_rate("standard", at)
+    if rate is None:
+        raise errors.ModelUnpriced(model=slug)
+    factor = book.flow_factor(held.plan.code, slug, at)
+    return FlowsOf(held.flow_class, rate.flows_per_usd, factor, rate.call_overhead_flows)
 
 
 def admit(requests: Sequence[FlowRequest], now: datetime, expires_at: datetime) -> list[FlowHeld | NotRecorded]:

@@ -12,14 +12,15 @@ from billing.catalog.plans import field_name
 from billing.errors import BillingError
 from billing.metering import quarantine, usage
 from config.problems import plain
-from gateway import parsing
-from gateway.callers import callers_of, in_conversations
+from gateway import flow_gates, flow_reports, parsing
+from gateway.callers import callers_of, in_conversations, wants_flows
 
 
 def record(events: list[Any], *, now: datetime, token_id: UUID | None = None) -> list[dict[str, Any]]:
     """Charge each event once; one bad event rejects only itself. The answers stand in the events' order.
 
-    Usage that is refused is kept for staff, with the gateway token that it came with.
+    Calls of subscriptions are charged to their windows (`flow_reports`), all others to the balance. Usage that is
+    refused is kept for staff, with the gateway token that it came with.
     """
     found: list[dict[str, Any]] = [{} for _ in events]
     parsed: list[tuple[int, parsing.Call, parsing.Used, datetime]] = []
@@ -37,17 +38,18 @@ def record(events: list[Any], *, now: datetime, token_id: UUID | None = None) ->
     book = current_book()
     told: list[usage.Report] = []
     places: list[int] = []
+    of_plans: list[tuple[int, flow_reports.Event]] = []
     for place, call, used, at in parsed:
         try:
             caller = callers.get(call.key_hash or call.account_id)  # type: ignore[arg-type]
             if caller is None:
                 raise errors.InvalidCredential if call.key_hash else errors.NotFound
-            if call.billing_mode == "subscription" or caller.kind == "subscription":
-                # Flows pay for these calls; without a plan nothing else may (as in admission).
-                raise errors.PlanRequired
             priced = book.priced(call.model, call.channel, at)
         except BillingError as refusal:
             found[place] = _rejected(call.request_id, refusal)
+            continue
+        if wants_flows(call, caller):
+            of_plans.append((place, flow_reports.Event(call, caller, used, at, priced)))
             continue
         places.append(place)
         told.append(
@@ -72,16 +74,27 @@ def record(events: list[Any], *, now: datetime, token_id: UUID | None = None) ->
     charged = usage.report(told, now=now)
     quarantine.keep_reports(((token_id, *pair) for pair in zip(told, charged, strict=True)), now=now)
     for place, report, answer in zip(places, told, charged, strict=True):
-        if isinstance(answer, BillingError):
-            found[place] = _rejected(report.request_id, answer)
-        else:
-            found[place] = {
-                "request_id": report.request_id,
-                "status": "duplicate" if answer.repeated else "created",
-                "charge": plain(answer.charge),
-                "code": None,
-            }
+        found[place] = _told(report.request_id, answer)
+    if of_plans:
+        standings = flow_gates.standings_of(calls, callers, now)
+        events = [event for _, event in of_plans]
+        by_flows = flow_reports.charge(events, standings, token_id=token_id, now=now)
+        for (place, event), answer in zip(of_plans, by_flows, strict=True):
+            found[place] = _told(event.call.request_id, answer)
     return found
+
+
+def _told(request_id: str, answer: usage.Charged | BillingError) -> dict[str, Any]:
+    if isinstance(answer, BillingError):
+        return _rejected(request_id, answer)
+    return {
+        "request_id": request_id,
+        "status": "duplicate" if answer.repeated else "created",
+        "charge": plain(answer.charge),
+        "flows": plain(answer.flows),
+        "funding": answer.funding,
+        "code": None,
+    }
 
 
 def _rejected(request_id: str | None, refusal: BillingError) -> dict[str, Any]:

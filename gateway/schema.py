@@ -189,6 +189,8 @@ def _schemas() -> dict[str, Schema]:
                     "request_id": {"type": ["string", "null"]},
                     "status": {"type": "string", "enum": ["created", "duplicate", "rejected"]},
                     "charge": {"type": ["string", "null"], "format": "decimal"},
+                    "flows": {"type": "string", "format": "decimal", "description": "Of a call of a subscription."},
+                    "funding": {"type": "string", "enum": ["payg", "subscription", "extra_usage"]},
                     "code": {"type": ["string", "null"], "description": "Why it was rejected."},
                     "detail": {"type": "string"},
                 },
@@ -270,7 +272,14 @@ _EVENT = {
 }
 _REPORTED = {
     "results": [
-        {"request_id": "req-8c1d", "status": "created", "charge": "0.0032550000", "code": None},
+        {
+            "request_id": "req-8c1d",
+            "status": "created",
+            "charge": "0.0032550000",
+            "flows": "0.000000",
+            "funding": "payg",
+            "code": None,
+        },
         {
             "request_id": "req-8c1e",
             "status": "rejected",

@@ -28,7 +28,7 @@ from config.admin_finding import Since
 from config.templatetags import ui
 from subscriptions import dunning
 from subscriptions.models import ExtraUsage, ExtraUsageMonth, Invoice, PlanChange, Subscription
-from subscriptions.views_plan import receipt_pdf
+from subscriptions.views_invoices import receipt_pdf
 
 SHOWN = 20
 
@@ -56,6 +56,14 @@ def receipt_links(row: Invoice) -> str:
 
 
 _plan = column(_("plan"), lambda row: str(row.plan_version), name="plan")
+
+
+_WHY_ENDED = {
+    "unpaid": _("The renewal was not paid in time"),
+    "cancelled": _("The customer cancelled the renewal"),
+    "ended": _("Ended at the provider, not by the customer"),
+}
+_ended = column(_("why it ended"), lambda row: _WHY_ENDED.get(row.end_reason, row.end_reason), name="ended_why")
 
 
 def amount(row: Invoice) -> str:
@@ -155,7 +163,7 @@ class SubscriptionAdmin(BillingDesk):
             _("Dates"),
             ("created_at", "created_by", "activated_at", "period_start", "period_end", "grace_until", "ended_at"),
         ),
-        (_("End and review"), ("cancel_at_period_end", "end_reason", "review_reason", "undone_at", "checked_at")),
+        (_("End and review"), ("cancel_at_period_end", _ended, "review_reason", "undone_at", "checked_at")),
     )
     actions_detail = ("ask_now",)
 
@@ -241,13 +249,16 @@ class InvoiceAdmin(BillingDesk):
     )
     search_help_text = _("Invoice number, invoice or payment at the provider, or account UUID")
     facts = (
-        (_("Invoice"), ("number", "kind", "status", "status_at", "account", "subscription", _plan)),
+        (
+            _("Invoice"),
+            ("number", "kind", "status", "status_at", "account", to("subscription", _("subscription")), _plan),
+        ),
         (
             _("Money"),
             (
                 column(_("amount"), lambda row: minor_text(row.amount_minor, row.currency), name="asked"),
                 column(_("tax"), lambda row: minor_text(row.tax_minor, row.currency), name="tax"),
-                usd("paid_usd", _("paid")),
+                usd("paid_usd", _("amount paid")),
                 "paid_at",
                 column(_("card"), card, name="card"),
                 column(_("receipt"), receipt_links, name="receipt"),
@@ -343,7 +354,7 @@ class ExtraUsageAdmin(BillingDesk):
     list_display = (
         to("account", _("account")),
         column(_("on"), lambda row: gettext("yes") if row.enabled else "", name="on"),
-        column(_("key"), lambda row: row.api_key.masked if row.api_key else "", name="key"),
+        column(_("API key"), lambda row: row.api_key.masked if row.api_key else "", name="key"),
         usd("monthly_cap", _("at most a month")),
         at("changed_at", _("changed")),
     )

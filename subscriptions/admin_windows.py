@@ -11,7 +11,7 @@ from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.db.models.lookups import Exact
 from django.http import HttpRequest
 from django.utils.http import urlencode
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin import AccountAdmin
@@ -97,7 +97,7 @@ def flow_panels(request: HttpRequest, owner: Account) -> list[Panel]:
     return [
         Panel(
             _("Flows"),
-            (_("window"), _("used"), _("held"), _("carried over"), _("cap"), _("left"), _("ends")),
+            (_("window"), pgettext_lazy("Flows", "used"), _("held"), _("carried over"), _("cap"), _("left"), _("ends")),
             [
                 (
                     _window_link(one),
@@ -159,7 +159,7 @@ class QuotaWindowAdmin(BillingDesk):
         state("kind", _("kind")),
         to("account", _("account")),
         column(_("plan"), lambda row: row.plan_version, name="plan"),
-        _flows("used", _("used")),
+        _flows("used", pgettext_lazy("Flows", "used")),
         _flows("held", _("held")),
         _flows("carried", _("carried over")),
         _flows("cap", _("cap")),

@@ -20,7 +20,7 @@ from billing.payments.receipt_views import PdfView, ReceiptQuery
 from config.api import Keyset, ListQuery, ListView, UtcField, page_of
 from subscriptions import receipts
 from subscriptions.models import Invoice
-from subscriptions.views_plan import receipt_pdf
+from subscriptions.views_invoices import receipt_pdf
 
 
 class InvoiceOutput(serializers.Serializer[Any]):

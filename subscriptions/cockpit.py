@@ -129,13 +129,14 @@ def glance(account_id: UUID, *, now: datetime) -> tuple[Terms, str, tuple[Counte
     )
     plans = current_plans()
     flow_class, version, end, grace, ends, *_ = rows[0]
-    given = version is not None and standing.gives_plan(end, grace, ends=ends, now=now)
+    given = standing.gives_plan(end, grace, ends=ends, now=now) if version is not None else None
     plan = plans.by_id[version] if given else plans.current(FREE, now)
     found = {row[len(_PAID) + 2]: QuotaWindow(**dict(zip(_SEEN, row[len(_PAID) + 1 :], strict=True))) for row in rows}
     period = found.get(Kind.PERIOD)
     terms = plans.by_id[period.plan_version_id] if period else plan
     mine = {kind: one for kind, one in found.items() if one is period or (period and one.period_id == period.pk)}
-    return plan, flow_class or STANDARD, tuple(_counter(kind, mine.get(kind), terms) for kind in KINDS)
+    flow_class = standing.class_now(flow_class or STANDARD, given=given)
+    return plan, flow_class, tuple(_counter(kind, mine.get(kind), terms) for kind in KINDS)
 
 
 def _account(account_id: UUID, now: datetime) -> Any:
@@ -162,13 +163,16 @@ def _standing(account: Any, last: Subscription | None, extra: Extra | None, now:
     """As `standing.of`, from rows that are here already."""
     plans = current_plans()
     row = getattr(account, "flow_standing", None)
-    plan, paid, lapsed = plans.current(FREE, now), None, False
+    plan, paid, lapsed, given = plans.current(FREE, now), None, False, None
     if last is not None and last.in_force and last.period_end is not None:
         ends = last.cancel_at_period_end
-        if standing.gives_plan(last.period_end, last.grace_until, ends=ends, now=now):
-            plan, paid, lapsed = plans.by_id[last.plan_version_id], last.pk, now >= last.period_end
+        given = standing.gives_plan(last.period_end, last.grace_until, ends=ends, now=now)
+        if given:
+            paid, lapsed = last.pk, now >= last.period_end
+            plan = plans.by_id[(lapsed and last.next_version_id) or last.plan_version_id]
     key = extra.key.pk if extra else None
-    return Standing(account.pk, plan, row.flow_class if row else STANDARD, paid, lapsed, key)
+    flow_class = standing.class_now(row.flow_class if row else STANDARD, given=given)
+    return Standing(account.pk, plan, flow_class, paid, lapsed, key)
 
 
 def _ended_at(last: Subscription) -> datetime:

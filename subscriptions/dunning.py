@@ -25,14 +25,21 @@ from subscriptions.models import Invoice, PlanChange, Subscription
 
 Status = Subscription.Status
 ASK_AGAIN: Final = timedelta(minutes=10)
+ASK_ANYWAY: Final = timedelta(days=1)
 FIRST_ASK: Final = timedelta(minutes=1)
+_NOT_SENT: Final = frozenset({RefundProgress.FAILED, RefundProgress.CANCELLED})
 PAGE_LIVES: Final = timedelta(hours=25)
 
 
 def due(*, now: datetime, limit: int = 100) -> list[UUID]:
     """Subscriptions that the provider has to be asked about: pages without news, periods that are over, unpaid
-    renewals, and second ones that are not undone."""
-    asked_before = Q(checked_at=None) | Q(checked_at__lte=now - ASK_AGAIN)
+    renewals, and second ones that are not undone; then some of those in force that nobody asked about for a day, for
+    the news that were lost."""
+    asked_before = (
+        Q(checked_at=None)
+        | Q(checked_at__lte=now - ASK_AGAIN)
+        | Q(grace_until__lte=now, checked_at__lt=F("grace_until"))  # over: written down by the next sweep
+    )
     waiting = Subscription.objects.filter(
         (
             Q(status=Status.INCOMPLETE, created_at__lte=now - FIRST_ASK, created_at__gt=now - PAGE_LIVES)
@@ -42,7 +49,10 @@ def due(*, now: datetime, limit: int = 100) -> list[UUID]:
         | Q(status=Status.PAST_DUE)
         | Q(status=Status.DUPLICATE, undone_at=None)
     ).filter(asked_before)
-    return list(waiting.order_by(F("checked_at").asc(nulls_first=True), "pk").values_list("pk", flat=True)[:limit])
+    oldest = F("checked_at").asc(nulls_first=True)
+    found = list(waiting.order_by(oldest, "pk").values_list("pk", flat=True)[:limit])
+    quiet = Subscription.objects.filter(status=Status.ACTIVE, checked_at__lte=now - ASK_ANYWAY).exclude(pk__in=found)
+    return found + list(quiet.order_by(oldest, "pk").values_list("pk", flat=True)[: limit // 5])
 
 
 def changes_due(*, now: datetime, limit: int = 100) -> list[UUID]:
@@ -77,30 +87,18 @@ def check_by_hand(
 
 
 def undo_duplicate(subscription_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Subscription:
-    """End a second subscription and send back all that was paid for it, without a fee. Repeats change nothing: the
-    provider is asked for its refunds before one is made."""
+    """End a second subscription and send back all that was paid for it, without a fee. Repeats change nothing."""
     row = Subscription.objects.get(pk=subscription_id)
     if row.status != Status.DUPLICATE or row.undone_at is not None:
         return row
     processor.end_subscription(row.provider_id, idempotency_key=f"subscription:{row.pk}:duplicate:end:v1")
     paid = list(Invoice.objects.filter(subscription=row, status=Invoice.Status.PAID, paid_minor__gt=0))
-    for invoice in paid:
-        marks = {"invoice": str(invoice.pk), "subscription": str(row.pk), "why": "second subscription"}
-        known = processor.refunds_of(invoice.payment_intent_id)
-        if not any(
-            one.progress != RefundProgress.FAILED and one.marks.get("invoice") == str(invoice.pk) for one in known
-        ):
-            processor.create_refund(
-                RefundRequest(
-                    payment_intent_id=invoice.payment_intent_id,
-                    amount_minor=invoice.paid_minor,
-                    marks=marks,
-                    idempotency_key=f"invoice:{invoice.pk}:duplicate:refund:v1",
-                )
-            )
+    sent_back = {invoice.pk: _pay_back(invoice, processor=processor) for invoice in paid}
     with transaction.atomic():
         row = settling.locked(subscription_id)
         for invoice in paid:
+            invoice.refunds = sent_back[invoice.pk]
+            invoice.save(update_fields=["refunds"])
             sent = Money(invoice.paid_usd)
             ledger.post(
                 JournalEntry.Kind.SUBSCRIPTION_REFUND,
@@ -124,3 +122,27 @@ def undo_duplicate(subscription_id: UUID, *, processor: PaymentProcessor, now: d
             },
         )
     return row
+
+
+def _pay_back(invoice: Invoice, *, processor: PaymentProcessor) -> dict[str, int]:
+    """Send back what was not sent back yet: an answer may have been lost, or a person was quicker in the provider's
+    dashboard. The refunds by name, with the cents of each."""
+    known = processor.refunds_of(invoice.payment_intent_id)
+    live = {one.refund_id: one.amount_minor for one in known if one.progress not in _NOT_SENT}
+    rest = invoice.paid_minor - sum(live.values())
+    if rest > 0:
+        made = processor.create_refund(
+            RefundRequest(
+                payment_intent_id=invoice.payment_intent_id,
+                amount_minor=rest,
+                marks={
+                    "invoice": str(invoice.pk),
+                    "subscription": str(invoice.subscription_id),
+                    "why": "second subscription",
+                },
+                # After one that failed another is made; a repeat finds as many and asks with the same key.
+                idempotency_key=f"invoice:{invoice.pk}:duplicate:refund:{len(known)}:v1",
+            )
+        )
+        live[made.refund_id] = made.amount_minor
+    return live

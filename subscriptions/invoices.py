@@ -18,7 +18,7 @@ from billing.payments import failures
 from billing.payments.processor import PaymentState
 from billing.payments.processor_subscriptions import InvoiceProgress, InvoiceState
 from subscriptions import receipts
-from subscriptions.models import Invoice, Subscription
+from subscriptions.models import Invoice, PlanChange, PlanVersion, Subscription
 
 Status, Kind = Invoice.Status, Invoice.Kind
 _KINDS: Final[dict[str, str]] = {
@@ -60,6 +60,8 @@ def keep(
         )
         if row.status == Status.PAID:
             continue
+        if row.kind == Kind.CHANGE:
+            row.plan_version = _changed_to(subscription)
         row.number, row.currency = state.number, state.currency
         row.amount_minor, row.tax_minor = state.amount_minor, state.tax_minor
         row.period_start, row.period_end = state.period_start, state.period_end
@@ -77,6 +79,14 @@ def keep(
             _book(row, receipts.kept(row, state.lines), now=now)
         kept.append(row)
     return kept
+
+
+def _changed_to(subscription: Subscription) -> PlanVersion:
+    """The plan that the invoice of a change is for. The provider tells of the invoice before the plan has changed, so
+    that what was asked for says it; a change that nobody asked for here has the plan in force."""
+    asked = PlanChange.objects.filter(subscription=subscription, kind=PlanChange.Kind.UPGRADE)
+    newest = asked.select_related("to_version__plan").order_by("-created_at", "-pk").first()
+    return newest.to_version if newest is not None else subscription.plan_version
 
 
 def _read_payment(row: Invoice, payment: PaymentState | None) -> None:
@@ -120,6 +130,7 @@ def _book(row: Invoice, document: dict[str, Any], *, now: datetime) -> None:
             now=now,
             context={
                 "plan": row.plan_version.plan.name,
+                "invoice": str(row.pk),
                 "number": row.number,
                 "kind": row.kind,
                 "paid_usd": f"{row.paid_usd:f}",

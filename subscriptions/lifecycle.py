@@ -5,6 +5,7 @@ The intent is committed, then the provider is asked, then its answer goes throug
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -19,17 +20,19 @@ from accounts import audit
 from accounts.models import Account, User
 from billing.books import ledger
 from billing.errors import AccountSuspended, Conflict, IdempotencyConflict, InvalidRequest, NotFound
-from billing.money import USD, from_minor_units, to_minor_units
+from billing.money import from_minor_units, to_minor_units
 from billing.payments import flags, topups
-from billing.payments.processor import PaymentProcessor, ProcessorRefused, ProcessorUnavailable
+from billing.payments.processor import PaymentProcessor, ProcessorUnavailable
 from billing.payments.processor_subscriptions import (
-    ChangeRequest,
-    PlanPriceRequest,
     PreviewLine,
     SubscriptionRequest,
 )
-from subscriptions import settling
-from subscriptions.models import PlanChange, PlanPrice, PlanVersion, Subscription
+from subscriptions import dunning, settling, standing
+from subscriptions.models import PlanChange, PlanVersion, Subscription
+from subscriptions.performing import PaymentDeclined as PaymentDeclined
+from subscriptions.performing import PreviewExpired as PreviewExpired
+from subscriptions.performing import perform as perform
+from subscriptions.performing import price_of
 from subscriptions.plans import FREE, Terms, current_plans
 
 Status = Subscription.Status
@@ -59,20 +62,6 @@ class SamePlan(Conflict):
     title = _("This is the plan that the account has.")
 
 
-class PreviewExpired(Conflict):
-    """The price of a change holds for fifteen minutes."""
-
-    code = "preview_expired"
-    title = _("This preview is too old. Look at the present one and confirm again.")
-
-
-class PaymentDeclined(Conflict):
-    """The proration could not be paid: the old plan stays."""
-
-    code = "payment_declined"
-    title = _("The payment was declined. Your plan has not changed.")
-
-
 def plan_called(code: object, now: datetime) -> Terms:
     """The plan's version on offer, or `invalid_request` that names the field."""
     try:
@@ -82,13 +71,24 @@ def plan_called(code: object, now: datetime) -> Terms:
         raise InvalidRequest(_("There is no such plan. Choose one of: %(known)s."), field="plan", known=known) from None
 
 
-def in_force(account_id: UUID) -> Subscription:
-    """The account's paid plan. Raises NoSubscription."""
+def held_by(account_id: UUID, *, now: datetime) -> Subscription | None:
+    """The account's paid plan while its time lasts, whether or not the provider has told of its end."""
     rows = Subscription.objects.select_related("account", "plan_version__plan", "next_version__plan")
-    found = rows.filter(account_id=account_id, status__in=Subscription.IN_FORCE).first()
+    found: Subscription | None = rows.filter(account_id=account_id, status__in=Subscription.IN_FORCE).first()
+    return None if found is None or _is_over(found, now) else found
+
+
+def in_force(account_id: UUID, *, now: datetime) -> Subscription:
+    """The account's paid plan. Raises NoSubscription."""
+    found = held_by(account_id, now=now)
     if found is None:
         raise NoSubscription
     return found
+
+
+def _is_over(row: Subscription, now: datetime) -> bool:
+    assert row.period_end is not None  # noqa: S101  # a constraint: what is in force has a period
+    return not standing.gives_plan(row.period_end, row.grace_until, ends=row.cancel_at_period_end, now=now)
 
 
 # --- subscribe -------------------------------------------------------------------------------------------------------
@@ -109,6 +109,7 @@ def subscribe(
     plan = plan_called(plan_code, now)
     if plan.free:
         raise InvalidRequest(_("The Free plan needs no subscription."), field="plan")
+    _close_one_that_is_over(account_id, processor=processor, now=now)
     with transaction.atomic():
         ledger.lock_wallet(account_id)
         rows = Subscription.objects.filter(account_id=account_id)
@@ -135,7 +136,24 @@ def subscribe(
                 client_key=client_key,
                 locale=locale,
             )
+    if row.session_id and row.client_key != client_key:
+        # The page was opened before, and may have been paid or have expired since: nobody is sent to a dead page.
+        with suppress(ProcessorUnavailable):
+            row = settling.settle(row.pk, processor=processor, now=now)
+        if row.in_force:
+            raise AlreadySubscribed
+        if row.status != Status.INCOMPLETE:
+            return subscribe(
+                account_id, plan_code, client_key=client_key, actor=actor, locale=locale, processor=processor, now=now
+            )
     return open_page(row.pk, processor=processor, now=now)
+
+
+def _close_one_that_is_over(account_id: UUID, *, processor: PaymentProcessor, now: datetime) -> None:
+    """A plan whose time is over, and whose end nobody has told of yet, must not keep the account from the next one."""
+    row = Subscription.objects.filter(account_id=account_id, status__in=Subscription.IN_FORCE).first()
+    if row is not None and _is_over(row, now):
+        dunning.look_after(row.pk, processor=processor, now=now)
 
 
 def open_page(subscription_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Subscription:
@@ -164,26 +182,6 @@ def open_page(subscription_id: UUID, *, processor: PaymentProcessor, now: dateti
             row.session_id, row.checkout_url = started.session_id, started.url
             row.save(update_fields=["session_id", "checkout_url"])
         return row
-
-
-def price_of(version: PlanVersion, *, processor: PaymentProcessor, now: datetime) -> str:
-    """What the version is called at the provider; made there when nobody has subscribed to it before."""
-    known = PlanPrice.objects.filter(pk=version.pk).first()
-    if known is not None:
-        return known.price_id
-    price_id, product_id = processor.plan_price(
-        PlanPriceRequest(
-            lookup_key=f"meterhall:{version.plan_id}:v{version.number}",
-            name=f"{settings.SITE_NAME} {version.plan.name}",
-            plan=version.plan_id,
-            amount_minor=to_minor_units(version.price_usd),
-            currency=USD,
-        )
-    )
-    PlanPrice.objects.get_or_create(
-        version=version, defaults={"price_id": price_id, "product_id": product_id, "created_at": now}
-    )
-    return PlanPrice.objects.get(pk=version.pk).price_id
 
 
 # --- change ----------------------------------------------------------------------------------------------------------
@@ -246,8 +244,13 @@ def change(
 
     `ProcessorUnavailable` leaves the change asked for: the sweep, or the same key, goes on with it.
     """
+    again = PlanChange.objects.filter(account_id=account_id, client_key=client_key).select_related("to_version").first()
+    if again is not None:  # also when the plan is in force by now, or the preview too old
+        if again.to_version.plan_id != str(plan_code):
+            raise IdempotencyConflict(_("This Idempotency-Key was used before with another plan."))
+        return perform(again.pk, processor=processor, now=now)
     row, wanted, _shown = _wanted(account_id, plan_code, now)
-    if not now - PREVIEW_GOOD_FOR <= at <= now + timedelta(minutes=1):
+    if not now - PREVIEW_GOOD_FOR <= at <= now + timedelta(minutes=1) or (row.period_start and at < row.period_start):
         raise PreviewExpired
     with transaction.atomic():
         row = settling.locked(row.pk)
@@ -286,40 +289,11 @@ def change(
     return perform(asked.pk, processor=processor, now=now)
 
 
-def perform(change_id: UUID, *, processor: PaymentProcessor, now: datetime) -> PlanChange:
-    """Ask the provider for a change that was wished for, and record its answer. Repeats ask with the same key."""
-    asked = PlanChange.objects.select_related("subscription", "to_version__plan").get(pk=change_id)
-    if asked.status != PlanChange.Status.REQUESTED:
-        return _decided(asked)
-    row = asked.subscription
-    price_id = price_of(asked.to_version, processor=processor, now=now)
-    state = processor.subscription(row.provider_id)
-    try:
-        if state.schedule_id and asked.kind == PlanChange.Kind.UPGRADE:
-            processor.withdraw_change(state.schedule_id)
-        if state.cancel_at_period_end:
-            processor.renew(row.provider_id, on=True, idempotency_key=f"{asked.idempotency_key}:resume")
-        if asked.kind == PlanChange.Kind.UPGRADE:
-            processor.change_now(
-                ChangeRequest(row.provider_id, price_id, asked.at, str(asked.pk), asked.idempotency_key)
-            )
-        else:
-            schedule = processor.change_at_period_end(
-                row.provider_id, price_id, change=str(asked.pk), idempotency_key=asked.idempotency_key
-            )
-            _scheduled(asked.pk, schedule, now=now)
-    except ProcessorRefused:
-        _declined(asked.pk, now=now)
-    settling.settle(row.pk, processor=processor, now=now)
-    asked.refresh_from_db()
-    return _decided(asked)
-
-
 def withdraw(
     account_id: UUID, *, actor: User | None, processor: PaymentProcessor, now: datetime, label: str = ""
 ) -> Subscription:
     """Keep the present plan: what was to begin with the next period does not."""
-    row = in_force(account_id)
+    row = in_force(account_id, now=now)
     waiting = PlanChange.objects.filter(subscription=row, status=PlanChange.Status.SCHEDULED).first()
     if waiting is None and not row.schedule_id:
         return row
@@ -349,12 +323,12 @@ def renew(
     label: str = "",
 ) -> Subscription:
     """Let the plan end with its period, or go on after it (C29). Flows stay until the end; nothing is paid back."""
-    row = in_force(account_id)
+    row = in_force(account_id, now=now)
     if row.cancel_at_period_end != on:
         return row
     if not on and row.schedule_id:
         row = withdraw(account_id, actor=actor, processor=processor, now=now, label=label)
-    state = processor.renew(
+    processor.renew(
         row.provider_id,
         on=on,
         idempotency_key=f"subscription:{row.pk}:renew:{'on' if on else 'off'}:{client_key}"[:200],
@@ -365,12 +339,13 @@ def renew(
             actor=actor, actor_label=label, action="plan_renewal_on" if on else "plan_renewal_off", subject=held,
             account=held.account, now=now, before={"renews": not on}, after={"renews": on},
         )  # fmt: skip
-    return settling.record(row.pk, settling.Told(state=state), now=now)
+    # Asked again and not taken from the answer: a change of plan may have been made and recorded since.
+    return settling.settle(row.pk, processor=processor, now=now)
 
 
 def _wanted(account_id: UUID, plan_code: object, now: datetime) -> tuple[Subscription, PlanVersion, str]:
     """The subscription in force, the version that is wanted, and which way that is."""
-    row = in_force(account_id)
+    row = in_force(account_id, now=now)
     plan = plan_called(plan_code, now)
     if plan.code == FREE:
         raise InvalidRequest(_("To go back to the Free plan, cancel the renewal."), field="plan")
@@ -383,32 +358,3 @@ def _wanted(account_id: UUID, plan_code: object, now: datetime) -> tuple[Subscri
 def _kind(current: PlanVersion, wanted: PlanVersion) -> str:
     up = wanted.plan.rank > current.plan.rank
     return PlanChange.Kind.UPGRADE if up else PlanChange.Kind.DOWNGRADE
-
-
-def _scheduled(change_id: UUID, schedule_id: str, *, now: datetime) -> None:
-    with transaction.atomic():
-        asked = PlanChange.objects.get(pk=change_id)
-        settling.locked(asked.subscription_id)
-        asked.refresh_from_db()
-        if asked.status == PlanChange.Status.REQUESTED:
-            asked.schedule_id = schedule_id
-            asked.move_to(PlanChange.Status.SCHEDULED, now=now)
-            asked.save(update_fields=["status", "status_at", "schedule_id"])
-
-
-def _declined(change_id: UUID, *, now: datetime) -> None:
-    with transaction.atomic():
-        asked = PlanChange.objects.get(pk=change_id)
-        settling.locked(asked.subscription_id)
-        asked.refresh_from_db()
-        if asked.status == PlanChange.Status.REQUESTED:
-            asked.move_to(PlanChange.Status.DECLINED, now=now)
-            asked.save(update_fields=["status", "status_at"])
-
-
-def _decided(asked: PlanChange) -> PlanChange:
-    if asked.status == PlanChange.Status.DECLINED:
-        raise PaymentDeclined(plan=asked.to_version.plan_id)
-    if asked.status == PlanChange.Status.REQUESTED:
-        raise ProcessorUnavailable
-    return asked

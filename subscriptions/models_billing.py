@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -71,6 +72,9 @@ class Subscription(models.Model):
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
     end_reason = models.CharField(_("why it ended"), max_length=200, blank=True)
     checked_at = models.DateTimeField(_("last asked"), null=True, blank=True)
+    answers = models.PositiveIntegerField(
+        default=0, editable=False, help_text=_("How often the provider's word was recorded.")
+    )
     review_reason = models.CharField(_("to be looked at"), max_length=300, blank=True)
     undone_at = models.DateTimeField(_("paid back"), null=True, blank=True)
 
@@ -116,7 +120,7 @@ class Subscription(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.plan_version} {self.status}"
+        return f"{self.plan_version} · {self.get_status_display()}"
 
     @property
     def in_force(self) -> bool:
@@ -250,6 +254,9 @@ class Invoice(models.Model):
     paid_at = models.DateTimeField(_("paid"), null=True, blank=True)
     payment_intent_id = models.CharField(_("payment"), max_length=255, blank=True)
     charge_id = models.CharField(_("charge"), max_length=255, blank=True)
+    refunds = models.JSONField(
+        _("paid back by"), default=dict, blank=True, help_text=_("The provider's refunds, with what each sent back.")
+    )
     card_brand = models.CharField(max_length=40, blank=True)
     card_last_four = models.CharField(max_length=4, blank=True)
     failure = models.CharField(_("why it was not paid"), max_length=40, blank=True)
@@ -276,6 +283,7 @@ class Invoice(models.Model):
         indexes = [
             models.Index(fields=["account", "-at", "-id"], name="sub_invoice_account"),
             models.Index(fields=["subscription", "-at"], name="sub_invoice_subscription"),
+            GinIndex(fields=["refunds"], name="sub_invoice_refunds", condition=~Q(refunds={})),
             models.Index(fields=["payment_intent_id"], name="sub_invoice_intent", condition=~Q(payment_intent_id="")),
         ]
 

@@ -94,7 +94,7 @@ class QuotaWindow(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.starts_at:%Y-%m-%d %H:%M} – {self.ends_at:%Y-%m-%d %H:%M}"
+        return f"{self.get_kind_display()} {self.starts_at:%Y-%m-%d %H:%M} – {self.ends_at:%Y-%m-%d %H:%M} UTC"
 
     @property
     def spoken_for(self) -> Decimal:
@@ -182,7 +182,10 @@ class ExtraUsage(models.Model):
 
 
 class ExtraUsageMonth(models.Model):
-    """What Extra Usage spent and holds (USD) in one calendar month of UTC; `told` is the last per cent mailed."""
+    """What Extra Usage spent and holds (USD) in one calendar month of UTC; `told` is the last per cent mailed.
+
+    `refused_at` is when a call was first refused because what the cap leaves is too small for it.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     account = models.ForeignKey(Account, models.PROTECT, related_name="extra_usage_months", db_index=False)
@@ -191,6 +194,8 @@ class ExtraUsageMonth(models.Model):
     held = models.DecimalField(_("held"), default=0, **AMOUNT)
     calls = models.BigIntegerField(_("calls"), default=0)
     told = models.PositiveSmallIntegerField(_("told of"), default=0)
+    refused_at = models.DateTimeField(_("first refused by the cap"), null=True, blank=True)
+    refusal_told = models.BooleanField(_("refusal told of"), default=False)
 
     objects: ClassVar[Any] = ScopedQuerySet.as_manager()
 

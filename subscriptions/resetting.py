@@ -15,7 +15,7 @@ from billing.books.ledger import lock_wallet
 from billing.errors import InvalidRequest
 from subscriptions import periods
 from subscriptions.errors import WindowNotResettable
-from subscriptions.models import PlanVersion, QuotaWindow
+from subscriptions.models import QuotaWindow
 
 RESETTABLE: Final = frozenset({QuotaWindow.Kind.FIVE_HOURS.value, QuotaWindow.Kind.WEEK.value})
 
@@ -23,8 +23,8 @@ RESETTABLE: Final = frozenset({QuotaWindow.Kind.FIVE_HOURS.value, QuotaWindow.Ki
 def reset(window_id: UUID, *, reason: str, actor: User | None, now: datetime) -> QuotaWindow:
     """End this open five-hour or weekly window now. What was admitted in it still counts in it.
 
-    Refused for a billing period, which is what was paid for; for a window that is not open; and for a plan whose
-    windows lie on a grid: the next one would begin where this one began. Raises WindowNotResettable.
+    Refused for a billing period, which is what was paid for, and for a window that is not open. On a grid the next one
+    begins now, too, and ends where this one would have ended. Raises WindowNotResettable.
     """
     if not reason.strip():
         raise InvalidRequest(field="reason")
@@ -36,8 +36,6 @@ def reset(window_id: UUID, *, reason: str, actor: User | None, now: datetime) ->
             raise WindowNotResettable(_("A billing period ends with its subscription's period alone."))
         if not row.is_open(now):
             raise WindowNotResettable(_("It is not open any more; the next call opens a new window anyway."))
-        if row.plan_version.anchor_policy == PlanVersion.AnchorPolicy.GRID:
-            raise WindowNotResettable(_("Windows of this plan begin on a grid, so no new one can begin now."))
         before = row.ends_at
         row = periods.end_open(account_id, at=now, by="reset", kinds=(row.kind,))[row.kind]
         audit.record(

@@ -7,7 +7,7 @@ provider now is applied under the wallet's lock, and repeats, delays and any ord
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -21,6 +21,7 @@ from billing.errors import NotFound
 from billing.payments.processor import (
     PaymentProcessor,
     PaymentState,
+    ProcessorUnavailable,
     Progress,
     UnknownAtProcessor,
     UnrecognisedStatus,
@@ -32,7 +33,7 @@ from billing.payments.processor_subscriptions import (
     SubscriptionState,
 )
 from config import turns
-from subscriptions import invoices, periods, standing
+from subscriptions import classes, invoices, periods
 from subscriptions.models import Invoice, PlanChange, PlanPrice, PlanVersion, Subscription
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,9 @@ log = logging.getLogger(__name__)
 Status = Subscription.Status
 ASKING_TAKES: Final = 5.0
 """Seconds after which nobody waits any longer for somebody else's question to the provider."""
+TRIES: Final = 4
+RENEWAL: Final = "subscription_cycle"
+_ALIVE: Final = frozenset({SubscriptionProgress.ACTIVE, SubscriptionProgress.PAST_DUE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Told:
     """What the provider said: of the page, of the subscription, of its invoices and of the payments behind them.
 
     `scheduled` are the changes of plan that it had been given before it was asked: an answer knows of no later ones.
+    `after` is how many answers had been recorded by then; None: said in answer to an order, and final.
     """
 
     expired: bool = False
@@ -54,6 +59,11 @@ class Told:
     invoices: tuple[InvoiceState, ...] = ()
     payments: dict[str, PaymentState] = field(default_factory=dict)
     scheduled: frozenset[UUID] = frozenset()
+    after: int | None = None
+
+
+class Overtaken(Exception):  # not a refusal: the question has to be asked again
+    """Another answer was recorded since this question was asked: which of the two is newer, nobody can tell."""
 
 
 def settle(subscription_id: UUID, *, processor: PaymentProcessor, now: datetime, session_id: str = "") -> Subscription:
@@ -64,13 +74,33 @@ def settle(subscription_id: UUID, *, processor: PaymentProcessor, now: datetime,
     row = Subscription.objects.get(pk=subscription_id)
     if session_id and row.session_id and session_id != row.session_id:
         raise NotFound
-    with turns.turn(f"subscription:{subscription_id}", wait=ASKING_TAKES, lasts=ASKING_TAKES):
-        row = Subscription.objects.get(pk=subscription_id)
-        return record(subscription_id, ask(row, processor), now=now)
+    for _try in range(TRIES):
+        with turns.turn(f"subscription:{subscription_id}", wait=ASKING_TAKES, lasts=ASKING_TAKES):
+            row = Subscription.objects.get(pk=subscription_id)
+            told = ask(row, processor)
+            _settle_the_one_before(row, told, processor=processor, now=now)
+            try:
+                return record(subscription_id, told, now=now)
+            except Overtaken:
+                log.info("Subscription %s was answered meanwhile; it is asked about again", subscription_id)
+    raise ProcessorUnavailable
+
+
+def _settle_the_one_before(row: Subscription, told: Told, *, processor: PaymentProcessor, now: datetime) -> None:
+    """Before a paid one is taken for a second one: the one in force may have ended, and nobody told us yet."""
+    if told.state is None or row.in_force or told.state.progress not in _ALIVE:
+        return
+    other = Subscription.objects.filter(account_id=row.account_id, status__in=Subscription.IN_FORCE).first()
+    if other is not None:
+        settle(other.pk, processor=processor, now=now)
 
 
 def ask(row: Subscription, processor: PaymentProcessor) -> Told:
-    """What is true at the provider. No lock may be held."""
+    """What is true at the provider, for a row as it was just read. No lock may be held."""
+    return replace(_ask(row, processor), after=row.answers)
+
+
+def _ask(row: Subscription, processor: PaymentProcessor) -> Told:
     provider_id = row.provider_id
     if not provider_id:
         if not row.session_id:
@@ -106,7 +136,11 @@ def ask_about(provider_id: str, processor: PaymentProcessor) -> Told:
 
 
 def record(subscription_id: UUID, told: Told, *, now: datetime) -> Subscription:
-    """Apply what the provider said, under the wallet's lock. A status that we do not know is `UnrecognisedStatus`."""
+    """Apply what the provider said, under the wallet's lock. A status that we do not know is `UnrecognisedStatus`.
+
+    Answers are applied in the order in which they were asked for: one that another overtook is `Overtaken`, and applies
+    nothing. It could be the older one, and take back a plan that was paid for.
+    """
     state = told.state
     if state is not None and state.livemode != settings.STRIPE_LIVEMODE:
         raise UnrecognisedStatus(subscription=state.provider_id, statuses=f"livemode is {state.livemode}")
@@ -114,7 +148,9 @@ def record(subscription_id: UUID, told: Told, *, now: datetime) -> Subscription:
         raise UnrecognisedStatus(subscription=state.provider_id, statuses=f"subscription.status {state.status!r}")
     with transaction.atomic():
         row = locked(subscription_id)
-        row.checked_at = now
+        if told.after is not None and told.after != row.answers:
+            raise Overtaken
+        row.checked_at, row.answers = now, row.answers + 1
         if state is None:
             if told.expired and row.status == Status.INCOMPLETE:
                 row.move_to(Status.EXPIRED, now=now)
@@ -122,7 +158,7 @@ def record(subscription_id: UUID, told: Told, *, now: datetime) -> Subscription:
             return row
         row.provider_id = state.provider_id
         version = _version(row, state)
-        if state.progress in (SubscriptionProgress.ACTIVE, SubscriptionProgress.PAST_DUE):
+        if state.progress in _ALIVE:
             _in_force(row, state, version, told, now=now)
         elif state.progress == SubscriptionProgress.ENDED:
             if row.status in (Status.INCOMPLETE, Status.EXPIRED) and _paid(told):
@@ -170,13 +206,20 @@ def _in_force(row: Subscription, state: SubscriptionState, version: PlanVersion,
         if _is_second(row, now=now):
             return
         _activate(row, state, version, told, now=now)
+        fell_behind = _dunning(row, state, told, now=now)
+        if fell_behind:
+            periods.move_end(row, now=now)
+    elif row.period_start is not None and state.period_start < row.period_start:
+        return  # an older answer takes no step back
     else:
+        fell_behind = _dunning(row, state, told, now=now)
         _follow(row, state, version, now=now)
+    if fell_behind:
+        _tell(row, "renewal_failed", key=f"subscription:{row.pk}:past_due:{state.period_start:%Y%m%d}", now=now)
     row.cancel_at_period_end = state.cancel_at_period_end
     row.schedule_id = state.schedule_id
     upcoming = PlanPrice.objects.filter(price_id=state.next_price_id).select_related("version").first()
     row.next_version = upcoming.version if upcoming and upcoming.version_id != version.pk else None
-    _dunning(row, state, now=now)
     _finish_changes(row, state, told.scheduled, now=now)
 
 
@@ -212,7 +255,7 @@ def _ended_unseen(
 def _activate(row: Subscription, state: SubscriptionState, version: PlanVersion, told: Told, *, now: datetime) -> None:
     """The plan comes into force with the first payment; its windows begin now."""
     row.plan_version = version
-    row.activated_at = min(_paid(told), default=now)
+    row.activated_at = min([*_paid(told), now])  # the provider's clock may be ahead of ours
     row.period_start, row.period_end = state.period_start, state.period_end
     row.move_to(Status.ACTIVE, now=now)
     row.save()
@@ -221,10 +264,8 @@ def _activate(row: Subscription, state: SubscriptionState, version: PlanVersion,
 
 
 def _follow(row: Subscription, state: SubscriptionState, version: PlanVersion, *, now: datetime) -> None:
-    """A new period, another plan within it, or neither. An older answer takes no step back."""
+    """A new period, another plan within it, or neither."""
     before, was = row.period_start, row.plan_version
-    if before is not None and state.period_start < before:
-        return
     renewed = before is not None and state.period_start > before
     row.plan_version = version
     row.period_start, row.period_end = state.period_start, state.period_end
@@ -232,22 +273,29 @@ def _follow(row: Subscription, state: SubscriptionState, version: PlanVersion, *
     if renewed:
         periods.follow_renewal(row, now=now)
     elif version.pk != was.pk:
-        periods.begin(row.account_id, version, row, start=now, end=max(state.period_end, now), now=now, carry=True)
+        periods.begin(
+            row.account_id, version, row, start=now, end=max(periods.served_until(row), now), now=now, carry=True
+        )
     else:
         periods.move_end(row, now=now)
     if version.pk != was.pk:
         _tell(row, "plan_changed", key=f"subscription:{row.pk}:plan:{version.pk}:{state.period_start:%Y%m%d}", now=now)
 
 
-def _dunning(row: Subscription, state: SubscriptionState, *, now: datetime) -> None:
-    """Past due with grace, and back (C25: the grace is a part of the paid time)."""
+def _dunning(row: Subscription, state: SubscriptionState, told: Told, *, now: datetime) -> bool:
+    """Past due with grace, and back (C25: the grace is a part of the paid time). Whether it fell behind now."""
     if state.progress == SubscriptionProgress.PAST_DUE and row.status == Status.ACTIVE:
         row.move_to(Status.PAST_DUE, now=now)
-        row.grace_until = state.period_start + periods.grace()
-        _tell(row, "renewal_failed", key=f"subscription:{row.pk}:past_due:{state.period_start:%Y%m%d}", now=now)
-    elif state.progress == SubscriptionProgress.ACTIVE and row.status == Status.PAST_DUE:
+        # A renewal is due with its period; an invoice that somebody makes within it, when it was made.
+        others = [one.at for one in told.invoices if one.progress == InvoiceProgress.OPEN and one.reason != RENEWAL]
+        row.grace_until = max([state.period_start, *others]) + periods.grace()
+        return True
+    if state.progress == SubscriptionProgress.ACTIVE and row.status == Status.PAST_DUE:
         row.move_to(Status.ACTIVE, now=now)
+        if row.grace_until is not None and row.grace_until <= max(_paid(told), default=now):
+            classes.end_insider(row.account_id, at=row.grace_until, now=now)  # there was a break, however short
         row.grace_until = None
+    return False
 
 
 def _finish_changes(row: Subscription, state: SubscriptionState, scheduled: frozenset[UUID], *, now: datetime) -> None:
@@ -272,19 +320,21 @@ def _end(row: Subscription, state: SubscriptionState, *, now: datetime) -> None:
         row.move_to(Status.EXPIRED, now=now)
     if not row.in_force:
         return
-    unpaid = row.status == Status.PAST_DUE
+    if row.status == Status.PAST_DUE:
+        reason = "unpaid"
+    else:  # what the customer did not ask for must not be told as a wish
+        reason = "cancelled" if row.cancel_at_period_end or state.cancel_at_period_end else "ended"
     row.move_to(Status.ENDED, now=now)
-    row.ended_at = min(state.ended_at or now, now)
-    row.end_reason = row.end_reason or ("unpaid" if unpaid else "cancelled")
+    row.ended_at = min(state.ended_at or now, now, row.grace_until or now)
+    row.end_reason = row.end_reason or reason
     row.grace_until = row.next_version = None
     row.schedule_id = ""
     row.save()
-    if row.windows.exists():  # else nobody had the plan, and what is open is the Free plan's
-        periods.end_open(row.account_id, at=now, by="end")
+    periods.end_open(row.account_id, at=now, by="end", subscription=row)
     PlanChange.objects.filter(subscription=row, status__in=PlanChange.WAITING).update(
         status=PlanChange.Status.WITHDRAWN, status_at=now
     )
-    standing.end_insider(row.account, now=now)
+    classes.end_insider(row.account_id, at=row.ended_at, now=now)
     _tell(row, "subscription_ended", key=f"subscription:{row.pk}:ended", now=now)
 
 

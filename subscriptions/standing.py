@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from accounts import audit
-from accounts.models import Account
 from subscriptions import periods
 from subscriptions.models import ExtraUsage, FlowStanding, Subscription
 from subscriptions.models_plans import FlowClass
@@ -29,46 +28,39 @@ class Standing:
 
 
 def gives_plan(period_end: datetime, grace_until: datetime | None, *, ends: bool, now: datetime) -> bool:
-    """A subscription in force gives its plan until its period's end, and one that goes on for the grace after it."""
-    return now < period_end or (not ends and now < (grace_until or period_end + periods.grace()))
+    """A subscription in force gives its plan until its period's end, and one that goes on for the grace after it; one
+    that is unpaid no longer than its grace. The moment decides, not the worker that writes the end down."""
+    if grace_until is not None:
+        return now < grace_until
+    return now < period_end or (not ends and now < period_end + periods.grace())
 
 
-def end_insider(account: Account, *, now: datetime) -> None:
-    """An insider is one who stays: the class ends at the instant at which the paid time does, and only staff give it
-    again (C25). The caller holds the wallet's lock."""
-    row = FlowStanding.objects.filter(pk=account.pk, flow_class=FlowClass.INSIDER).first()
-    if row is None:
-        return
-    row.flow_class, row.since, row.changed_by = FlowClass.STANDARD, now, None
-    row.reason = "the paid plan ended"
-    row.save()
-    audit.record(
-        actor=None, action="flow_class_changed", subject=row, account=account, now=now, reason=row.reason,
-        before={"flow_class": FlowClass.INSIDER}, after={"flow_class": FlowClass.STANDARD},
-    )  # fmt: skip
+def class_now(flow_class: str, *, given: bool | None) -> str:
+    """The Flow class at this moment. `given`: whether the subscription in force still gives its plan; None: there is
+    none. Who stays on is an insider, and not a moment longer (C25)."""
+    return FlowClass.STANDARD if given is False and flow_class == FlowClass.INSIDER else flow_class
 
 
 def of(accounts: Collection[UUID], *, now: datetime) -> dict[UUID, Standing]:
     """The standing of each account, in three queries."""
     plans = current_plans()
     rows = Subscription.objects.filter(account_id__in=accounts, status__in=Subscription.IN_FORCE)
-    paid = {
-        account: (pk, version, end, grace, ends)
-        for pk, account, version, end, grace, ends in rows.values_list(
-            "pk", "account_id", "plan_version_id", "period_end", "grace_until", "cancel_at_period_end"
-        )
-    }
+    names = (
+        "account_id", "pk", "plan_version_id", "next_version_id", "period_end", "grace_until", "cancel_at_period_end",
+    )  # fmt: skip
+    paid: dict[UUID, tuple[Any, ...]] = {account: tuple(told) for account, *told in rows.values_list(*names)}
     classes = dict(FlowStanding.objects.filter(pk__in=accounts).values_list("pk", "flow_class"))
     extra = dict(ExtraUsage.objects.filter(pk__in=accounts, enabled=True).values_list("pk", "api_key_id"))
     found = {}
     for account in accounts:
-        plan, subscription, lapsed = plans.current(FREE, now), None, False
+        plan, subscription, lapsed, given = plans.current(FREE, now), None, False, None
         if account in paid:
-            pk, version, end, grace, ends = paid[account]
-            assert end is not None  # noqa: S101  # a constraint: what is in force has a period
-            if gives_plan(end, grace, ends=ends, now=now):
-                plan, subscription, lapsed = plans.by_id[version], pk, now >= end
-        found[account] = Standing(
-            account, plan, classes.get(account, "standard"), subscription, lapsed, extra.get(account)
-        )
+            pk, version, following, end, grace, ends = paid[account]
+            given = gives_plan(end, grace, ends=ends, now=now)
+            if given:
+                subscription, lapsed = pk, now >= end
+                # What begins with the next period begins with it, told or not.
+                plan = plans.by_id[(lapsed and following) or version]
+        flow_class = class_now(classes.get(account, FlowClass.STANDARD), given=given)
+        found[account] = Standing(account, plan, flow_class, subscription, lapsed, extra.get(account))
     return found

@@ -19,7 +19,7 @@ from accounts.models import Account, ApiKey
 from billing.catalog.book import current_book
 from billing.metering.models import Funding
 from config import clock
-from subscriptions import advising, cockpit, flow_use, standing, views_extra, views_plan
+from subscriptions import advising, cockpit, flow_use, standing, views_extra, views_invoices, views_plan
 from subscriptions.advising import Advice
 from subscriptions.cockpit import Cockpit
 from subscriptions.flow_use import DIMENSIONS, Line
@@ -84,7 +84,7 @@ def card(request: HttpRequest, name: str) -> HttpResponse:
     elif name == "keys":
         context = views_extra.keys_context(request, account, now=now)
     else:
-        context = views_plan.history_context(request, account, size=views_plan.NEWEST_SHOWN)
+        context = views_invoices.history_context(request, account, size=views_invoices.NEWEST_SHOWN)
     return render(request, template, context)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import wraps
-from typing import Any, Final
+from typing import Any
 from uuid import UUID, uuid4
 
 from csp.decorators import csp_update
@@ -22,26 +22,20 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.access import may, role_in
 from accounts.models import Account, User
-from accounts.portal import account_in_force, named_here, payer
-from billing.books.details import language_for
-from billing.books.statement_views import pdf_response
-from billing.errors import BillingError, NotFound
+from accounts.portal import named_here, payer
+from billing.errors import BillingError
 from billing.money import USD, from_minor_units
-from billing.paging import by_time_and_id, page
 from billing.payments import failures
 from billing.payments.models import PaymentCustomer
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
 from config import clock
-from subscriptions import lifecycle, receipts, settling
+from subscriptions import lifecycle, settling
 from subscriptions.forms_plan import ConfirmForm, TokenForm
 from subscriptions.models import FlowStanding, Invoice, PlanChange, Subscription
 from subscriptions.models_plans import FlowClass
 from subscriptions.plans import FREE
 
-INVOICES_SHOWN: Final = 25
-NEWEST_SHOWN: Final = 5
-BY_DATE: Final = by_time_and_id("at")
 # A browser applies `form-action` to the redirect after the form, too: the provider's pages must be named.
 to_provider: Any = csp_update(
     {"form-action": ["https://checkout.stripe.com", "https://billing.stripe.com", settings.PUBLIC_URL]}
@@ -65,9 +59,7 @@ def _payer(view: View) -> View:
 
 def card_context(request: HttpRequest, account: Account) -> dict[str, Any]:
     """What `plan_card.html` needs."""
-    rows = Subscription.objects.filter(account=account, status__in=Subscription.IN_FORCE)
-    held = rows.select_related("plan_version__plan", "next_version__plan").first()
-    failure = None
+    held, unpaid, failure = lifecycle.held_by(account.pk, now=clock.now()), None, None
     if held is not None and held.status == Subscription.Status.PAST_DUE:
         unpaid = Invoice.objects.filter(subscription=held, status=Invoice.Status.OPEN).order_by("-at").first()
         failure = failures.reason(unpaid.failure) if unpaid is not None and unpaid.failure else None
@@ -76,56 +68,10 @@ def card_context(request: HttpRequest, account: Account) -> dict[str, Any]:
         "account": account,
         "may_pay": may(role_in(request.user, account), "pay"),
         "token": uuid4().hex,
+        "unpaid": unpaid,
+        "unpaid_usd": from_minor_units(unpaid.amount_minor, unpaid.currency) if unpaid is not None else None,
         "failure": failure,
     }
-
-
-def history_context(request: HttpRequest, account: Account, *, size: int = INVOICES_SHOWN) -> dict[str, Any]:
-    """What `billing_history.html` needs."""
-    rows = Subscription.objects.filter(account=account, status__in=Subscription.IN_FORCE)
-    invoices = Invoice.objects.filter(account=account).select_related("plan_version__plan")
-    found = page(invoices, BY_DATE, request.GET, size=size)
-    back = receipts.paid_back(found.rows)
-    return {
-        "held": rows.select_related("plan_version__plan").first(),
-        "invoices": [(one, _paid(one), back.get(one.pk)) for one in found.rows],
-        "invoice_page": found,
-        "short": size == NEWEST_SHOWN,
-    }
-
-
-@require_safe
-@never_cache
-@login_required
-def history(request: HttpRequest) -> HttpResponse:
-    """Every payment for a plan (F077)."""
-    return render(request, "subscriptions/history.html", history_context(request, account_in_force(request)))
-
-
-@require_safe
-@login_required
-def receipt(request: HttpRequest, invoice_id: UUID) -> HttpResponse:
-    """The receipt of a payment for a plan; 404 while it is not paid. `lang` chooses the language."""
-    rows = Invoice.objects.visible_to(request.user).select_related("account", "plan_version__plan")
-    try:
-        return receipt_pdf(get_object_or_404(rows, pk=invoice_id), request.GET.get("lang"))
-    except NotFound:
-        raise Http404 from None
-
-
-def receipt_pdf(invoice: Invoice, asked: str | None) -> HttpResponse:
-    """The document in the language asked for, else the account's. Raises NotFound for what was never paid."""
-    content = receipts.render(invoice, language_for(invoice.account, asked))
-    return pdf_response(content, receipts.file_name(invoice))
-
-
-def _paid(invoice: Invoice) -> Any:
-    """What was or is to be paid, in US dollars."""
-    return (
-        invoice.paid_usd
-        if invoice.status == Invoice.Status.PAID
-        else from_minor_units(invoice.amount_minor, invoice.currency)
-    )
 
 
 # --- subscribe -------------------------------------------------------------------------------------------------------
@@ -143,8 +89,7 @@ def checkout(request: HttpRequest, account: Account) -> HttpResponse:
     plan = _plan(sent.get("plan"), now)
     if plan is None or plan.free:
         return redirect("plans:plans")
-    held = Subscription.objects.filter(account=account, status__in=Subscription.IN_FORCE).first()
-    if held is not None:
+    if lifecycle.held_by(account.pk, now=now) is not None:
         return redirect(f"{reverse('plan:change')}?plan={plan.code}")
     problem: BillingError | None = None
     if request.method == "POST":
@@ -299,8 +244,7 @@ def withdraw(request: HttpRequest, account: Account) -> HttpResponse:
 @_payer
 def cancel(request: HttpRequest, account: Account) -> HttpResponse:
     """What ending the renewal means, and its confirmation (C29)."""
-    rows = Subscription.objects.filter(account=account, status__in=Subscription.IN_FORCE)
-    held = rows.select_related("plan_version__plan").first()
+    held = lifecycle.held_by(account.pk, now=clock.now())
     if held is None or held.cancel_at_period_end:
         return redirect("subscriptions:cockpit")
     if request.method == "POST":

@@ -104,6 +104,7 @@ PAGES: dict[str, dict[str, str | None]] = {
     "plan:cancel": {"GET": "pay", "POST": "pay"},
     "plan:resume": {"POST": "pay"},
     "plan:provider_page": {"POST": "pay"},
+    "plan:pay_invoice": {"GET": "pay"},
 }
 
 # Refused with a message on the page before, not with 403: leads back to the order instead of on to the provider.

@@ -92,6 +92,12 @@ def _told(entry: JournalEntry, grant: CreditGrant | None) -> Told:
     if order:
         text = OF_ORDER.get(entry.kind, _("Order %(number)s"))
         return Told(entry, text % {"number": order[0]}, f"/billing/top-up/{order[0]}")
+    if entry.meta.get("invoice"):
+        return Told(
+            entry,
+            _("Invoice %(number)s, paid by card") % {"number": entry.meta.get("number", "")},
+            f"/platform/subscription/history/{entry.meta['invoice']}",
+        )
     if entry.meta.get("voucher"):
         return Told(entry, (grant and grant.note) or _("Voucher redeemed"), "/billing/vouchers")
     if grant is not None and grant.note and entry.kind != Kind.MANUAL_CREDIT:

@@ -211,6 +211,10 @@ class SubscriptionProcessor(Protocol):
         """End it at once, without a refund. Doing it again changes nothing."""
         ...
 
+    def invoice_page(self, provider_id: str) -> str:
+        """The address of the provider's page of one invoice: its receipt, or where it is paid; "" without one."""
+        ...
+
     def billing_page(self, customer_id: str, *, return_url: str) -> str:
         """The address of the provider's own page for cards and invoices; good for some minutes."""
         ...

@@ -243,6 +243,11 @@ class Subscriptions(StripeClient):
                 raise
             return state
 
+    def invoice_page(self, provider_id: str) -> str:
+        """The hosted page of an invoice. Its address expires, so that it is asked for anew each time."""
+        with our_errors():
+            return self._client.v1.invoices.retrieve(provider_id).hosted_invoice_url or ""
+
     def billing_page(self, customer_id: str, *, return_url: str) -> str:
         """A session of Stripe's customer portal."""
         with our_errors():

@@ -94,14 +94,23 @@ BEGIN
         period.cap := plan.flows_period; period.enforced := plan.enforce_period_cap; period.used := 0; period.held := 0; period.carried := 0;
       END IF;
       at := greatest(p_now, period.starts_at);
+      -- On a grid a window that staff ended early is followed by one for the rest of its time: it begins where that one ended.
       IF five.id IS NULL THEN
         five.starts_at := CASE WHEN plan.anchor_policy = 'grid' THEN date_bin(interval '5 hours', at, period.starts_at) ELSE at END;
         five.ends_at := least(five.starts_at + interval '5 hours', period.ends_at);
+        IF plan.anchor_policy = 'grid' THEN
+          five.starts_at := greatest(five.starts_at, (SELECT max(w.ends_at) FROM subscriptions_quotawindow w
+            WHERE w.account_id = this_account AND w.kind = '5h' AND w.ends_at > five.starts_at AND w.ends_at <= at));
+        END IF;
         five.cap := plan.flows_5h; five.used := 0; five.held := 0; five.carried := 0;
       END IF;
       IF week.id IS NULL THEN
         week.starts_at := CASE WHEN plan.anchor_policy = 'grid' THEN date_bin(interval '168 hours', at, period.starts_at) ELSE at END;
         week.ends_at := least(week.starts_at + interval '168 hours', period.ends_at);
+        IF plan.anchor_policy = 'grid' THEN
+          week.starts_at := greatest(week.starts_at, (SELECT max(w.ends_at) FROM subscriptions_quotawindow w
+            WHERE w.account_id = this_account AND w.kind = 'week' AND w.ends_at > week.starts_at AND w.ends_at <= at));
+        END IF;
         week.cap := plan.flows_week; week.used := 0; week.held := 0; week.carried := 0;
       END IF;
     END IF;
@@ -151,10 +160,19 @@ BEGIN
       r_extra_left[item.o] := extra.monthly_cap - coalesce(spending.spent + spending.held, 0);
       IF r_extra_left[item.o] < p_holds[item.o] THEN
         r_outcome[item.o] := 'extra_usage_cap';
+        -- What is spent, not what is held, leaves too little for it: that will not pass, and the account is told (F083).
+        IF extra.monthly_cap - coalesce(spending.spent, 0) < p_holds[item.o] THEN
+          IF spending.id IS NULL THEN
+            INSERT INTO subscriptions_extrausagemonth (id, account_id, month, spent, held, calls, told, refused_at, refusal_told)
+            VALUES (mh_uuid7(p_now), this_account, this_month, 0, 0, 0, 0, p_now, false) RETURNING * INTO spending;
+          ELSE
+            UPDATE subscriptions_extrausagemonth m SET refused_at = p_now WHERE m.id = spending.id AND m.refused_at IS NULL;
+          END IF;
+        END IF;
       ELSIF left_over >= p_holds[item.o] AND (left_over > 0 OR p_holds[item.o] = 0 AND left_over >= 0) THEN
         IF spending.id IS NULL THEN
-          INSERT INTO subscriptions_extrausagemonth (id, account_id, month, spent, held, calls, told)
-          VALUES (mh_uuid7(p_now), this_account, this_month, 0, 0, 0, 0) RETURNING * INTO spending;
+          INSERT INTO subscriptions_extrausagemonth (id, account_id, month, spent, held, calls, told, refusal_told)
+          VALUES (mh_uuid7(p_now), this_account, this_month, 0, 0, 0, 0, false) RETURNING * INTO spending;
         END IF;
         spending.held := spending.held + p_holds[item.o];
         left_over := left_over - p_holds[item.o];

@@ -8,7 +8,6 @@ import pytest
 from django.db import connection
 
 from billing.books.models import Wallet
-from billing.metering.models import UsageRecord
 from config import clock
 from gateway import tokens
 from tests import factories
@@ -67,12 +66,15 @@ def test_a_request_that_was_reported_is_not_authorised_afterwards(gateway, custo
 
 def test_usage_of_a_subscription_is_not_taken_from_the_balance(gateway, customer):
     account, _secret = customer
+    before = Wallet.objects.get(pk=account.pk).balance
     of_plan = factories.key(account, kind="subscription")[1]
     by_account = event("", account=str(account.pk), billing_mode="subscription")
     del by_account["api_key"]
     found = gateway.post("/api/v1/usage", json={"events": [event(of_plan), by_account]}).json()["results"]
-    assert [(one["status"], one["code"]) for one in found] == [("rejected", "plan_required")] * 2
-    assert not UsageRecord.objects.exists()
+    assert [(one["status"], one["funding"], one["charge"]) for one in found] == [
+        ("created", "subscription", "0.0000000000")
+    ] * 2
+    assert Wallet.objects.get(pk=account.pk).balance == before
 
 
 def test_usage_that_the_books_cannot_hold_rejects_only_itself(gateway, customer):

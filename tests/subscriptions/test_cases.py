@@ -83,6 +83,36 @@ def test_case_22_an_upgrade_that_is_declined_leaves_the_old_plan(club: Club) -> 
     assert club.booked() == 20
 
 
+def test_case_22_an_upgrade_that_is_declined_does_not_bring_a_cancelled_renewal_back(club: Club) -> None:
+    """Else the card that was just declined would be charged next month, against the customer's will."""
+    row = club.subscribe()
+    club.renew(on=False)
+    club.sandbox.in_dashboard(row.provider_id, "fail_next_payment")
+    with pytest.raises(lifecycle.PaymentDeclined):
+        club.change("max")
+    club.tell()
+    assert (club.row().cancel_at_period_end, club.row().plan_version.plan_id) == (True, "pro")
+
+
+def test_case_22_an_upgrade_that_is_paid_goes_on_after_the_period(club: Club) -> None:
+    club.subscribe()
+    club.renew(on=False)
+    club.change("max")
+    assert (club.row().cancel_at_period_end, club.row().plan_version.plan_id) == (False, "max")
+
+
+def test_case_22_an_upgrade_that_is_declined_leaves_the_smaller_plan_that_was_to_begin(club: Club) -> None:
+    row = club.subscribe("max")
+    club.change("pro")
+    club.sandbox.in_dashboard(row.provider_id, "fail_next_payment")
+    with pytest.raises(lifecycle.PaymentDeclined):
+        club.change("ultra")
+    club.tell()
+    row = Subscription.objects.select_related("plan_version", "next_version").get()
+    assert row.next_version is not None
+    assert (row.plan_version.plan_id, row.next_version.plan_id) == ("max", "pro")
+
+
 def test_case_22_a_downgrade_begins_with_the_next_period(club: Club, move) -> None:
     club.subscribe("max")
     asked = club.change("pro")
@@ -152,6 +182,36 @@ def test_case_23_undoing_a_second_one_whose_answer_was_lost_refunds_once(club: C
     assert JournalEntry.objects.filter(kind="subscription_refund").count() == 1
 
 
+@pytest.mark.parametrize("ahead", [2500, 10000])
+def test_case_23_what_staff_paid_back_in_the_dashboard_is_not_paid_back_again(club: Club, ahead: int) -> None:
+    first, second = club.start("pro"), club.start("max")
+    for row in (first, second):
+        assert club.sandbox.pay(row.session_id).ok
+        club.settle(row)
+    undone = Subscription.objects.get(status="duplicate")
+    payment = undone.invoices.get().payment_intent_id
+    club.sandbox.refund_in_dashboard(payment, ahead)
+    club.look_after(undone)
+    undone.refresh_from_db()
+    assert undone.undone_at is not None
+    assert sum(one["amount"] for one in club.sandbox.refunds()) == 10000
+    assert sum(undone.invoices.get().refunds.values()) == 10000
+    assert JournalEntry.objects.filter(kind="subscription_refund").count() == 1
+    assert club.booked() == 20
+
+
+def test_case_23_a_plan_that_is_paid_when_the_old_one_had_ended_untold_is_not_taken_for_a_second_one(
+    club: Club,
+) -> None:
+    tab = club.start("max")
+    old = club.subscribe("pro")
+    club.sandbox.in_dashboard(old.provider_id, "cancel")
+    assert club.sandbox.pay(tab.session_id).ok
+    club.settle(tab)
+    assert {row.pk: row.status for row in Subscription.objects.all()} == {old.pk: "ended", tab.pk: "active"}
+    assert club.plan() == "max"
+
+
 def test_case_23_a_second_one_that_has_ended_before_we_heard_of_it_is_paid_back_as_well(club: Club) -> None:
     first, second = club.start("pro"), club.start("max")
     assert club.sandbox.pay(first.session_id).ok
@@ -173,7 +233,7 @@ def test_a_plan_that_was_paid_and_ended_before_we_heard_of_it_is_not_called_unpa
     club.sandbox.in_dashboard(club.sandbox.objects("subscription")[0]["id"], "cancel")
     club.tell()
     row = club.row()
-    assert (row.status, row.end_reason, club.plan()) == ("ended", "cancelled", "free")
+    assert (row.status, row.end_reason, club.plan()) == ("ended", "ended", "free")
     assert row.review_reason == "paid, and ended at the provider before it began here"
     assert club.periods() == []
     assert club.booked() == row.plan_version.price_usd

@@ -18,6 +18,7 @@ from subscriptions import extra, extra_state, extra_told
 from subscriptions.models import ExtraUsage, ExtraUsageMonth
 from tests import factories
 from tests.factories import NOON
+from tests.subscriptions.driving import driver
 
 pytestmark = pytest.mark.django_db
 TEXT = "I agree: calls are paid from the balance."
@@ -251,6 +252,46 @@ def test_of_several_steps_passed_at_once_only_the_highest_is_mailed():
     assert extra_told.sweep(now=NOON) == 1
     assert told(account) == ["80"]
     assert ExtraUsageMonth.objects.get().told == 80
+
+
+def test_when_the_cap_leaves_too_little_for_a_call_that_is_told_once_though_it_is_not_spent():
+    """A cap is hardly ever spent to the cent: nobody would be told that calls have stopped."""
+    made = driver(usd="100")
+    key = made.agree("20.00").pk
+    made.use("5", NOON)  # Free is full
+    held = made.ask("1", NOON, usd="19.90", key=key)
+    assert made.ask("1", NOON, usd="0.50", key=key).outcome == "extra_usage_cap"
+    assert extra_told.sweep(now=NOON) == 0  # what calls hold may come to nothing
+    made.capture(held, NOON, "19.90")
+    assert extra_told.sweep(now=NOON) == 1  # 80 %
+    for _ in range(2):
+        assert made.ask("1", NOON, usd="0.50", key=key).outcome == "extra_usage_cap"
+    assert made.ask("1", NOON, usd="0.05", key=key).funding == "extra_usage"
+    assert extra_told.sweep(now=NOON + HOUR) == 1
+    assert extra_told.sweep(now=NOON + HOUR) == 0
+    assert told(made.account) == ["80", "80"]
+
+    notice = Notice.objects.filter(kind="extra_usage_reached").latest("created_at")
+    mail.outbox.clear()
+    notices.send(notice.pk, now=NOON)
+    [sent] = mail.outbox
+    assert "Extra Usage refused a call, $0.05 of its cap are left" in sent.subject
+    assert "A call was refused, because its estimate is larger than what the cap leaves." in sent.body
+
+    extra.set_cap(made.account.pk, monthly_cap=Decimal("20.10"), **by(made.account))
+    assert made.ask("1", NOON, usd="0.50", key=key).outcome == "extra_usage_cap"
+    assert extra_told.sweep(now=NOON + HOUR) == 1
+
+
+def test_a_call_larger_than_the_whole_cap_is_told_and_the_steps_are_told_later_all_the_same():
+    made = driver(usd="100")
+    key = made.agree("20.00").pk
+    made.use("5", NOON)
+    assert made.ask("1", NOON, usd="30", key=key).outcome == "extra_usage_cap"
+    assert extra_told.sweep(now=NOON) == 1
+    made.capture(made.ask("1", NOON, usd="12", key=key), NOON, "12")
+    assert extra_told.sweep(now=NOON + HOUR) == 1
+    assert told(made.account) == ["0", "50"]
 
 
 def test_what_calls_hold_is_not_spent():

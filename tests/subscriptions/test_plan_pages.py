@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -10,7 +11,8 @@ from django.test import Client
 
 from accounts.models import Membership
 from config import clock
-from subscriptions.models import PlanChange, Subscription
+from subscriptions import lifecycle
+from subscriptions.models import Invoice, PlanChange, Subscription
 from tests import factories
 from tests.subscriptions.conftest import Club
 
@@ -42,6 +44,18 @@ def test_a_plan_is_bought_by_its_page_and_in_force_on_the_way_back(club: Club, p
     back = portal.get(f"{PAGE}/return/{row.pk}?session_id={row.session_id}", follow=True).content.decode()
     assert "Pro is in force" in back
     assert club.plan() == "pro"
+
+
+def test_a_plan_whose_time_is_over_does_not_stand_in_the_way_of_the_next_one(club: Club, portal: Client) -> None:
+    row = club.subscribe("pro")
+    club.renew(on=False)
+    assert row.period_end is not None
+    club.at(row.period_end + timedelta(seconds=2))  # nobody has told of the end
+    assert portal.get(f"{PAGE}/change?plan=max")["Location"] == f"{PAGE}/checkout?plan=max"
+    page = portal.get(f"{PAGE}/checkout?plan=max").content.decode()
+    answer = portal.post(f"{PAGE}/checkout", hidden(page))
+    fresh = Subscription.objects.get(status="incomplete")
+    assert (answer.status_code, answer["Location"]) == (302, fresh.checkout_url)
 
 
 def test_another_customer_does_not_come_back_from_this_page(club: Club, client: Client) -> None:
@@ -106,6 +120,54 @@ def test_the_billing_history_lists_each_payment_with_its_card(club: Club, portal
         assert "•••• 4242" in page
         assert "$20.00" in page
     assert portal.get(f"{PAGE}/cards/history")["Location"] == f"{PAGE}/history"
+
+
+def test_each_payment_has_a_page_a_receipt_and_a_line_in_the_table(club: Club, portal: Client) -> None:
+    club.subscribe()
+    [paid] = Invoice.objects.all()
+    page = portal.get(f"{PAGE}/history/{paid.pk}").content.decode()
+    assert all(text in page for text in ("$20.00", paid.number, "•••• 4242", "Subscription paid"))
+    assert f"{PAGE}/history/{paid.pk}/receipt.pdf" in page
+    assert f"{PAGE}/history/{paid.pk}/pay" not in page
+    lines = b"".join(portal.get(f"{PAGE}/history.csv").streaming_content).decode().splitlines()  # type: ignore[attr-defined]
+    assert [paid.number in line for line in lines] == [False, True]
+    assert f"{PAGE}/history/{paid.pk}" in portal.get("/billing/transactions").content.decode()
+
+
+def test_an_upgrade_is_in_the_history_as_the_plan_that_was_bought_even_if_told_before_it_was_in_force(
+    club: Club, portal: Client
+) -> None:
+    row = club.subscribe()
+    club.sandbox.in_dashboard(row.provider_id, "fail_next_payment")
+    with pytest.raises(lifecycle.PaymentDeclined):
+        club.change("max")
+    club.tell()
+    assert club.plan() == "pro"
+    assert Invoice.objects.get(kind="change").plan_version.plan_id == "max"
+    assert "Change of plan · Max" in portal.get(f"{PAGE}/history").content.decode()
+
+
+def test_who_is_behind_is_told_once_and_can_pay_where_it_says_so(club: Club, portal: Client) -> None:
+    row = club.subscribe()
+    club.sandbox.in_dashboard(row.provider_id, "fail_next_payment")
+    club.at(row.period_end + timedelta(hours=1))
+    club.settle(row)
+    unpaid = Invoice.objects.get(status="open")
+    page = portal.get(PAGE).content.decode()
+    assert page.count("The renewal could not be paid") == 1
+    assert "Pay $20.00 now" in page
+    assert f"{PAGE}/history/{unpaid.pk}/pay" in page
+    assert "renews" not in portal.get(f"{PAGE}/history").content.decode()
+    assert portal.get(f"{PAGE}/history/{unpaid.pk}/pay")["Location"].endswith(unpaid.provider_id)
+
+
+def test_the_lines_of_a_preview_speak_the_readers_language(club: Club, portal: Client) -> None:
+    club.owner.locale = "zh-hans"
+    club.owner.save()
+    club.subscribe()
+    page = portal.get(f"{PAGE}/change?plan=max").content.decode()
+    assert "Unused time" not in page
+    assert "Remaining time" not in page
 
 
 def test_a_page_of_another_account_than_the_one_in_force_changes_nothing(club: Club, portal: Client) -> None:

@@ -88,11 +88,19 @@ def test_a_period_and_a_window_that_is_over_are_not_reset(kind):
         resetting.reset(window.pk, reason="test", actor=None, now=at(6))
 
 
-def test_on_a_grid_the_next_window_would_begin_before_this_one_ended_so_it_is_refused():
+@pytest.mark.parametrize(("kind", "hours"), [("5h", 5), ("week", 168)])
+def test_on_a_grid_the_next_window_begins_at_the_reset_and_ends_where_the_one_before_would_have(kind, hours):
     made = driver(plan_version("pro", anchor_policy="grid"))
-    made.use("10", at(1))
-    with pytest.raises(WindowNotResettable):
-        resetting.reset(made.windows()[0].pk, reason="test", actor=None, now=at(2))
+    made.use("40", at(1))
+    [window] = made.windows(kind)
+    resetting.reset(window.pk, reason="our outage", actor=None, now=at(2))
+    assert made.use("50" if kind == "5h" else "10", at(2.5)).outcome == "created"
+    old, new = made.windows(kind)[:2]
+    assert (old.starts_at, old.ends_at, new.starts_at, new.ends_at) == (at(0), at(2), at(2), at(hours))
+    assert new.carried == 0
+    made.use("1", at(hours))
+    assert made.windows(kind)[2].starts_at == at(hours)
+    assert [one.broken for one in verify.run() if one.broken] == []
 
 
 # --- At the desk ----------------------------------------------------------------------------------------------------

@@ -576,7 +576,7 @@ CHANGES = [
             ("+30d", "use", "50", OK),
             ("+30d", "use", "1", FULL),
         ],
-        {"period": [("+0h", "+30d", 0), ("+30d", "2027-01-22T12:00", 50)]},
+        {"period": [("+0h", "+30d", 0), ("+30d", "+34d", 50)]},
     ),
     row(
         "the end of a subscription ends its windows and the Free plan begins with its first call",
