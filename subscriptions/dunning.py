@@ -65,8 +65,8 @@ def look_after(subscription_id: UUID, *, processor: PaymentProcessor, now: datet
     """Ask, record, and do what follows: end an unpaid one whose grace is over, undo a second one."""
     row = settling.settle(subscription_id, processor=processor, now=now)
     if row.status == Status.PAST_DUE and row.grace_until is not None and row.grace_until <= now:
-        state = processor.end_subscription(row.provider_id, idempotency_key=f"subscription:{row.pk}:unpaid:end:v1")
-        row = settling.record(row.pk, settling.Told(state=state), now=now)
+        processor.end_subscription(row.provider_id, idempotency_key=f"subscription:{row.pk}:unpaid:end:v1")
+        row = settling.settle(row.pk, processor=processor, now=now)
     if row.status == Status.DUPLICATE and row.undone_at is None:
         row = undo_duplicate(row.pk, processor=processor, now=now)
     return row
@@ -92,6 +92,8 @@ def undo_duplicate(subscription_id: UUID, *, processor: PaymentProcessor, now: d
     if row.status != Status.DUPLICATE or row.undone_at is not None:
         return row
     processor.end_subscription(row.provider_id, idempotency_key=f"subscription:{row.pk}:duplicate:end:v1")
+    # Only now is nothing more charged for it: it may have renewed while nobody looked.
+    settling.settle(subscription_id, processor=processor, now=now)
     paid = list(Invoice.objects.filter(subscription=row, status=Invoice.Status.PAID, paid_minor__gt=0))
     sent_back = {invoice.pk: _pay_back(invoice, processor=processor) for invoice in paid}
     with transaction.atomic():

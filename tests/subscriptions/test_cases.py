@@ -212,6 +212,18 @@ def test_case_23_a_plan_that_is_paid_when_the_old_one_had_ended_untold_is_not_ta
     assert club.plan() == "max"
 
 
+def test_case_23_a_second_one_that_renewed_before_it_was_undone_is_paid_back_in_whole(club: Club) -> None:
+    for row in (club.start("pro"), club.start("max")):
+        assert club.sandbox.pay(row.session_id).ok
+        club.settle(row)
+    undone = Subscription.objects.get(status="duplicate")
+    club.sandbox.renew(undone.provider_id)
+    dunning.undo_duplicate(undone.pk, processor=get_processor(), now=clock.now())
+    price = int(undone.plan_version.price_usd * 100)
+    assert [one["amount"] for one in club.sandbox.refunds()] == [price, price]
+    assert club.booked() == Subscription.objects.get(status="active").plan_version.price_usd
+
+
 def test_case_23_a_second_one_that_has_ended_before_we_heard_of_it_is_paid_back_as_well(club: Club) -> None:
     first, second = club.start("pro"), club.start("max")
     assert club.sandbox.pay(first.session_id).ok
