@@ -126,7 +126,10 @@ def _table(args: argparse.Namespace, faults: Faults, told: dict[str, Any], check
     ]
     lines.append(f"  payments that the provider took: {told['top-ups']['taken by the provider']}")
     plans, flows = told["plans"], told["Flows"]
-    lines.append(f"  plans bought {plans['paid']}, changed {plans['changed']}, renewed {plans['renewed']}")
+    lines.append(
+        f"  plans bought {plans['paid']}, changed {plans['changed']}, renewed {plans['renewed']}, "
+        f"second ones paid back {plans['paid back']}"
+    )
     lines.append(
         f"  calls with Flows {flows['with Flows']}, by Extra Usage {flows['by Extra Usage']}, refused {flows['refused']}"
     )

@@ -37,6 +37,22 @@ def payments(notes: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     lost = [one for one, amount in truth.items() if ours.get(one) != amount or (amount and not booked[one])]
     doubled = [one for one in {*ours, *booked} if booked[one] > 1 or one not in truth]
 
+    # A second plan is paid back: at the provider and in the books.
+    back = Counter(
+        names[meta["invoice"]]
+        for meta in JournalEntry.objects.filter(kind=JournalEntry.Kind.SUBSCRIPTION_REFUND).values_list(
+            "meta", flat=True
+        )
+    )
+    second = Invoice.objects.filter(subscription__status=Subscription.Status.DUPLICATE, paid_minor__gt=0)
+    undone = set(second.values_list("provider_id", flat=True))
+    sent = StoredObject.objects.filter(kind="refund", data__status="succeeded", data__metadata__has_key="invoice")
+    returned = Counter(names[data["metadata"]["invoice"]] for data in sent.values_list("data", flat=True))
+    lost += [f"{one} not paid back" for one in undone if not back[one] or not returned[one]]
+    doubled += [
+        f"{one} paid back" for one in {*back, *returned} if one not in undone or max(back[one], returned[one]) > 1
+    ]
+
     rows = {str(row.pk): row for row in Subscription.objects.all()}
     for note in notes["plan paid"]:
         row = rows.get(note["subscription"])
@@ -48,6 +64,7 @@ def payments(notes: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     lost += [f"{row.provider_id}: {why}" for row, why in _behind()]
     return _told(len(truth), lost, doubled) | {
         "paid": len(notes["plan paid"]),
+        "paid back": len(undone),
         "changed": len(notes["plan changed"]),
         "renewed": StoredObject.objects.filter(kind="invoice", data__billing_reason="subscription_cycle").count(),
     }
@@ -107,6 +124,7 @@ def flows(notes: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 def _behind() -> list[tuple[Any, str]]:
     """Subscriptions that are not as the provider has them: status, period, plan, or no window for what was paid."""
     from sandbox.models import StoredObject
+    from subscriptions import periods
     from subscriptions.models import PlanPrice, QuotaWindow, Subscription
 
     there = {row["id"]: row for row in StoredObject.objects.filter(kind="subscription").values_list("data", flat=True)}
@@ -134,7 +152,11 @@ def _behind() -> list[tuple[Any, str]]:
         elif row.plan_version_id != prices.get(item["price"]["id"]):
             found.append((row, "another plan"))
         elif not QuotaWindow.objects.filter(
-            subscription=row, kind="period", ends_at=end, plan_version=row.plan_version_id
+            # With the period, or with the grace while it is not paid.
+            subscription=row,
+            kind="period",
+            ends_at=periods.served_until(row),
+            plan_version=row.plan_version_id,
         ).exists():
             found.append((row, "no window for the period"))
     return found
