@@ -48,6 +48,12 @@ def demo(settings: Any, sandbox: Any) -> Any:
     book.forget()
 
 
+def test_staff_can_give_the_demo_every_flow_class(demo: Any) -> None:
+    rates = {name: book.current_book().flow_rate(name, clock.now()) for name in ("standard", "insider", "restricted")}
+    told = {name: str(rate and rate.flows_per_usd.normalize()) for name, rate in rates.items()}
+    assert told == {"standard": "39.6", "insider": "36", "restricted": "79.2"}
+
+
 def test_the_demos_customer_has_a_living_plan(demo: Any, client: Client) -> None:
     now = clock.now()
     row = Subscription.objects.select_related("plan_version", "account").get()

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import orjson
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -24,6 +25,8 @@ from config import clock
 from gateway import reports, traffic
 
 CATALOG = Path(settings.BASE_DIR) / "billing" / "data" / "demo_catalog.json"
+FLOW_CLASSES = {"insider": "36", "restricted": "79.2"}
+"""Flows for a dollar of list price, beside the standard rate that every copy has: worth more, and half (F064)."""
 CALLS = 600
 OPENED_DAYS_AGO = 36
 BILLED_TO = {
@@ -51,6 +54,12 @@ class Command(BaseCommand):
         now = clock.now()
         with transaction.atomic():
             document = importing.read(CATALOG.read_bytes(), format="meterhall", now=now)
+            importing.import_catalog(document, now=now, actor_label="load_demo")
+            rates = [
+                {"flow_class": name, "flows_per_usd": rate, "effective_from": now.isoformat()}
+                for name, rate in FLOW_CLASSES.items()
+            ]
+            document = importing.read(orjson.dumps({"flow_rates": rates}), format="meterhall", now=now)
             importing.import_catalog(document, now=now, actor_label="load_demo")
             people = {role: self._person(role, email) for role, email in DEMO_LOGINS}
             account = self._account(people["customer"], now)
