@@ -76,6 +76,11 @@ def card(row: Invoice) -> str:
     return f"•••• {row.card_last_four}" if row.card_last_four else ""
 
 
+def on_or_off(row: ExtraUsage) -> str:
+    """Whether Extra Usage pays now, in one look."""
+    return ui.status_badge("active", gettext("On")) if row.enabled else ui.status_badge("off", gettext("Off"))
+
+
 def why(row: Invoice) -> Any:
     """Why the last try was declined."""
     return failures.reason(row.failure).title if row.failure else ""
@@ -330,14 +335,19 @@ class PlanChangeAdmin(BillingDesk):
     facts = (
         (
             _("Change of plan"),
-            ("account", "subscription", "from_version", "to_version", "kind", "status", "status_at"),
+            ("account", to("subscription", _("subscription")), "from_version", "to_version", "kind", "status",
+             "status_at"),
         ),
         (
             _("As it was confirmed"),
             ("created_at", "created_by", "at", column(_("shown as due"), due, name="due_shown"),
              column(_("begins"), begins, name="begins_at")),
         ),
-        (_("At the provider"), ("schedule_id", column(_("names the change there"), _key, name="key"))),
+        (
+            _("At the provider"),
+            (column(_("schedule"), lambda row: row.schedule_id, name="schedule"),
+             column(_("names the change there"), _key, name="key")),
+        ),
     )  # fmt: skip
 
     def panels(self, request: HttpRequest, obj: PlanChange) -> list[Panel]:
@@ -353,9 +363,9 @@ class ExtraUsageAdmin(BillingDesk):
     related = ("account", "api_key", "agreed_by")
     list_display = (
         to("account", _("account")),
-        column(_("on"), lambda row: gettext("yes") if row.enabled else "", name="on"),
+        column(_("status"), on_or_off, name="on"),
         column(_("API key"), lambda row: row.api_key.masked if row.api_key else "", name="key"),
-        usd("monthly_cap", _("at most a month")),
+        usd("monthly_cap", _("monthly cap")),
         at("changed_at", _("changed")),
     )
     list_filter = ("enabled",)
@@ -363,7 +373,16 @@ class ExtraUsageAdmin(BillingDesk):
     finds = (("uuid", "account_id"),)
     search_help_text = _("Account UUID")
     facts = (
-        (_("Extra Usage"), ("account", "enabled", "api_key", usd("monthly_cap", _("at most a month")), "changed_at")),
+        (
+            _("Extra Usage"),
+            (
+                "account",
+                column(_("status"), on_or_off, name="on"),
+                "api_key",
+                usd("monthly_cap", _("monthly cap")),
+                "changed_at",
+            ),
+        ),
         (_("Consent"), ("agreed_at", "agreed_by", "agreed_text")),
     )
 

@@ -18,7 +18,7 @@ _MONEY: Final = {"inputmode": "decimal", "autocomplete": "off"}
 def cap_field() -> forms.CharField:
     """US dollars, as a person writes them."""
     return forms.CharField(
-        label=_("At most a month"),
+        label=_("Monthly cap"),
         max_length=40,
         widget=forms.TextInput(attrs=_MONEY),
         error_messages={"required": _("Write the amount as a number of US dollars, for instance 20.00.")},

@@ -136,7 +136,7 @@ def test_the_dialog_is_a_part_for_htmx_and_a_page_without(account):
             key.masked,
             "never used",
             "Create new key",
-            "At most a month",
+            "Monthly cap",
             "I agree",
         ):
             assert shown in text, shown
@@ -201,7 +201,7 @@ def test_reselect_asks_for_the_key_alone(account):
     second, _ = factories.key(account, name="second")
     client, *_ = signed_in(account)
     text = text_of(client.get(f"{PAGE}/key", headers=HTMX))
-    assert "At most a month" not in text
+    assert "Monthly cap" not in text
     assert "I agree" not in text
     client.post(f"{PAGE}/key", {"account": str(account.pk), "api_key": str(second.pk)})
     row = ExtraUsage.objects.get(pk=account.pk)

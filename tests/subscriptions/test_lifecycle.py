@@ -58,6 +58,8 @@ def test_every_mail_about_a_plan_can_be_read(club: Club) -> None:
     texts = [message.subject + message.body for message in mail.outbox]
     assert len(texts) == Notice.objects.count()
     assert not [text for text in texts if "{{" in text or "None" in text]
+    [changed] = [text for text in texts if text.startswith("Receipt for Max")]
+    assert "for the change of Northwind Labs to the plan Max: its price until" in changed
 
 
 @pytest.mark.parametrize("wished", [True, False])
