@@ -147,7 +147,7 @@ def key(request: HttpRequest, key_id: UUID) -> HttpResponse:
     found, book = _key(request, account, key_id), current_book()
     today = now.date()
     scope = Scope(account.pk, first=today - timedelta(days=DAYS - 1), last=today, api_key_id=found.pk)
-    by_model = sorted(rollups.sums(scope, by=["model_id"]), key=lambda row: -row.charge)
+    by_model = sorted(rollups.sums(scope, by=["model_id"]), key=lambda row: (-row.flows, -row.charge))
     names = {card.id: card.name for card in book.models.values()}
     return _page(
         request,
@@ -155,6 +155,7 @@ def key(request: HttpRequest, key_id: UUID) -> HttpResponse:
         allowed=_allowed(request, account),
         spend_by_model=[(names.get(row.model_id or 0, "–"), row) for row in by_model],
         spent=sum(row.charge for row in by_model),
+        spent_flows=sum(row.flows for row in by_model),
     )
 
 

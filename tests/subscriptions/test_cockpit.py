@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -14,7 +15,7 @@ from billing.books.ledger import lock_wallet
 from billing.metering import rollups
 from billing.metering.models import UsageRecord
 from config import clock
-from subscriptions import classes, cockpit, flow_use, periods, standing
+from subscriptions import classes, cockpit, flow_use, periods, quota, standing
 from subscriptions.counting import Counter, forecast, outlook
 from subscriptions.models import ExtraUsageMonth
 from tests import factories
@@ -364,3 +365,17 @@ def test_the_cockpit_reads_the_same_standing_as_admission_does():
     flow_rate("restricted", "79.2")
     classes.set_class(made.account.pk, "restricted", reason="test", actor=None, now=NOON)
     same(1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_page_of_a_subscription_key_adds_up_its_flows():
+    made, now = driver(), clock.now()
+    key, _ = factories.key(made.account, name="editor", kind="subscription")
+    asked = made.request("3")
+    asked = replace(asked, hold=replace(asked.hold, api_key_id=key.pk))
+    [held] = quota.admit([asked], now=now, expires_at=now + timedelta(minutes=15))
+    made.capture(held, now, "3")  # type: ignore[arg-type]
+    client, *_rest = signed_in(made.account)
+    spent = text_of(client.get(f"/keys/{key.pk}")).partition("stat-value")[2].partition("</section>")[0]
+    assert "3.0 Flows" in spent
+    assert "$0.00" not in spent
