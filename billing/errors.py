@@ -185,6 +185,12 @@ class PlanRequired(Denial):
     title = _("This model needs a subscription plan that includes it.")
 
 
+class RefundPending(Denial):
+    code = "refund_pending"
+    status = HTTPStatus.FORBIDDEN
+    title = _("The plan is being refunded. It admits no calls until that is decided.")
+
+
 class AccountSuspended(Denial):
     code = "account_suspended"
     status = HTTPStatus.FORBIDDEN

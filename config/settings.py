@@ -396,9 +396,6 @@ LANE_BATCH_SECONDS = env.float("LANE_BATCH_MS", default=2.0) / 1000
 LANE_WORKERS = env.int("LANE_WORKERS", default=2)
 LANE_BODY_LIMIT = env.int("LANE_BODY_LIMIT", default=2_000_000)
 SECOND_PERSON_ABOVE_USD = Decimal(env.str("SECOND_PERSON_ABOVE_USD", default="500"))
-REFUND_FEE_RATE = Decimal(env.str("REFUND_FEE_RATE", default="0.05"))
-if not 0 <= REFUND_FEE_RATE < 1:
-    raise ImproperlyConfigured("REFUND_FEE_RATE is a share of what is refunded, from 0 to less than 1: 0.05 is 5 %.")
 
 # --- Vouchers and credit that expires -----------------------------------------------------------------------------
 VOUCHER_WRONG_PER_ACCOUNT = env.int("VOUCHER_WRONG_PER_ACCOUNT", default=10)

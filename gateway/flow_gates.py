@@ -96,14 +96,16 @@ def terms_of(held: Standing, slug: str, at: datetime) -> FlowsOf:
     return FlowsOf(held.flow_class, rate.flows_per_usd, factor, rate.call_overhead_flows)
 
 
-def admit(requests: Sequence[FlowRequest], now: datetime, expires_at: datetime) -> list[FlowHeld | NotRecorded]:
+def admit(
+    requests: Sequence[FlowRequest], now: datetime, expires_at: datetime, *, made: bool = False
+) -> list[FlowHeld | NotRecorded]:
     """Ask the windows. Extra Usage pays only with a key that could make the call itself."""
     usable = _usable({one.extra_key for one in requests if one.extra_key}, requests, now)
     asked = [
         one if one.extra_key is None or (one.extra_key, one.hold.model_id) in usable else replace(one, extra_key=None)
         for one in requests
     ]
-    found = quota.admit(asked, now=now, expires_at=expires_at)
+    found = quota.admit(asked, now=now, expires_at=expires_at, made=made)
     # A key that pays is used, and its last use is shown beside it (F082).
     paid = {
         one.extra_key: usable[one.extra_key, one.hold.model_id]
@@ -163,6 +165,8 @@ def refusal(question: Question, held: FlowHeld, now: datetime) -> Denial:
         return question.refuse(
             "balance", kind, question.hold, held.available, needed=question.hold, available=held.available
         )
+    if held.outcome == "refund_pending":
+        return question.refuse("plan", errors.RefundPending, value="refund_pending")
     # The subscription ended between the question and the lock.
     return question.refuse("plan", errors.PlanRequired, value=question.call.model)
 

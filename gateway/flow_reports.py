@@ -97,11 +97,11 @@ def charge(
 
 def _place(requests: Sequence[FlowRequest], at: datetime, until: datetime) -> list[FlowHeld | NotRecorded]:
     """In the windows of that moment. A call holds nothing where they are full, and is charged in them all the same."""
-    found = flow_gates.admit(requests, at, until)
+    found = flow_gates.admit(requests, at, until, made=True)
     late = [place for place, one in enumerate(found) if isinstance(one, FlowHeld) and one.outcome in _NO_ROOM]
     over = [replace(requests[place], flows=Decimal(0), extra_key=None) for place in late]
     if over:
-        for place, one in zip(late, quota.admit(over, now=at, expires_at=until), strict=True):
+        for place, one in zip(late, quota.admit(over, now=at, expires_at=until, made=True), strict=True):
             found[place] = one
     return found
 

@@ -59,9 +59,17 @@ def refund_panels(request: HttpRequest, of: Account | TopUp) -> list[Panel]:
     if not request.user.has_perm("refunds.view_refund"):
         return []
     on_account = isinstance(of, Account)
-    rows = Refund.objects.filter(**({"account": of} if on_account else {"top_up": of})).select_related("top_up")
+    rows = Refund.objects.filter(**({"account": of} if on_account else {"top_up": of})).select_related(
+        "top_up", "invoice"
+    )
     found: list[tuple[Any, ...]] = [
-        (link(one, one.number), refund_state(one), to_provider(one), link(one.top_up), ui.when(one.created_at))
+        (
+            link(one, one.number),
+            refund_state(one),
+            to_provider(one),
+            link(one.payment, one.of_number),
+            ui.when(one.created_at),
+        )
         for one in rows.order_by("-pk")[:5]
     ]
     if not found:
@@ -101,7 +109,7 @@ class Waiting(admin.SimpleListFilter):
 def _what_approving_does(refund: Refund) -> str:
     words = {
         "sent": ui.money_text(refund.sent) if refund.currency == "USD" else f"{refund.sent:.2f} {refund.currency}",
-        "method": refund.top_up.get_method_display(),
+        "method": TopUp.Method(refund.method).label,
         "limit": ui.usd_text(settings.SECOND_PERSON_ABOVE_USD),
     }
     return (
@@ -118,7 +126,7 @@ class RefundAdmin(BillingDesk):
     """Money on its way back."""
 
     row_title = staticmethod(lambda refund: f"{ui.usd_text(refund.requested_usd)} · {refund.number}")
-    related = ("account", "top_up", "requested_by", "first_approved_by", "decided_by")
+    related = ("account", "top_up", "invoice", "plan_refund", "requested_by", "first_approved_by", "decided_by")
     ids_by_time = True
     list_display = (
         column(_("refund"), lambda one: one.number, name="number"),
@@ -126,7 +134,7 @@ class RefundAdmin(BillingDesk):
         to("account", _("account")),
         column(_("amount"), lambda one: ui.usd(one.requested_usd), number=True, name="requested_usd"),
         column(_("goes back"), to_provider, number=True, name="sent_minor"),
-        to("top_up", _("top-up")),
+        column(_("of"), lambda one: link(one.payment, one.of_number), name="kind"),
         column(_("external"), lambda one: gettext("yes") if one.external else gettext("no"), name="external"),
         at("created_at", _("requested"), "short"),
     )
@@ -142,7 +150,21 @@ class RefundAdmin(BillingDesk):
     )
     search_help_text = _("Refund's or account's UUID, the refund's or order's number, the provider's refund")
     facts = (
-        (_("Refund"), ("number", "account", "top_up", "created_at", "requested_by", "reason", "external")),
+        (
+            _("Refund"),
+            (
+                "number",
+                "account",
+                "kind",
+                "top_up",
+                "invoice",
+                "plan_refund",
+                "created_at",
+                "requested_by",
+                "reason",
+                "external",
+            ),
+        ),
         (
             _("Amounts"),
             (

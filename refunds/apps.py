@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -8,4 +9,6 @@ class RefundsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the handlers of events, what follows a refusal, the invariants and the daily comparison."""
-        from refunds import booking, reconciling, refused, verify, webhooks  # noqa: F401
+        from refunds import booking, duplicates, reconciling, refused, seeds, verify, webhooks  # noqa: F401
+
+        post_migrate.connect(seeds.plant, sender=self, dispatch_uid="refunds.seeds")

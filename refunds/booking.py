@@ -1,8 +1,9 @@
-"""What a refund does to the books and to its order. Who calls holds the wallet's lock.
+"""What a refund does to the books and to what it gives back. Who calls holds the wallet's lock.
 
-held    the grant                ->  refunds payable
-paid    refunds payable          ->  the provider, and the fee to revenue
-back    refunds payable          ->  the grant; after a success the provider and the fee give it back
+             top-up                                    plan
+held    the payment's grant  ->  refunds payable  <-  revenue of subscriptions
+paid    refunds payable      ->  the provider, and the fee to revenue
+back    refunds payable      ->  where it was taken from; after a success the provider and the fee give it back
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import Q, Sum
+from django.db.models import Max, Q, Sum
 
 from billing.books import credits, ledger
 from billing.books.models import JournalEntry, System, Wallet
@@ -20,6 +21,7 @@ from billing.money import Money
 from billing.payments import benefits, dispute_booking, disputes, giving_back, holds
 from billing.payments.models import TopUp
 from refunds.models import Refund
+from subscriptions.models import Invoice
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,11 @@ Status = Refund.Status
 def hold(refund: Refund, wallet: Wallet) -> None:
     """Set it aside: from now on there is nothing to spend of it."""
     order = refund.top_up
-    if order.grant_id is None:  # paid and never credited: the money has not been in the books yet
+    if order is None:
+        lines = _debits(
+            (System.REVENUE_SUBSCRIPTION, refund.requested_usd), (System.REVENUE_REFUND_FEE, -refund.fee_usd)
+        )
+    elif order.grant_id is None:  # paid and never credited: the money has not been in the books yet
         lines = [ledger.debit(System.PROCESSOR_STRIPE, Money(refund.held_usd))]
     else:
         lines = _debits(
@@ -48,7 +54,7 @@ def pay(refund: Refund, wallet: Wallet, *, now: datetime) -> None:
     lines.append(ledger.credit(System.PROCESSOR_STRIPE, Money(refund.sent_usd)))
     if refund.fee_usd > 0:
         lines.append(ledger.credit(System.REVENUE_REFUND_FEE, Money(refund.fee_usd)))
-    _post(Entry.REFUND_PAID, "paid", refund, lines, now=now)
+    _post(Entry.REFUND_PAID if refund.top_up_id else Entry.SUBSCRIPTION_REFUND, "paid", refund, lines, now=now)
 
 
 def give_back(refund: Refund, wallet: Wallet, *, now: datetime) -> None:
@@ -57,7 +63,7 @@ def give_back(refund: Refund, wallet: Wallet, *, now: datetime) -> None:
     While there is an overdraft that is paid first, as by all credit that comes in (I2).
     """
     order, gone = refund.top_up, refund.succeeded_at is not None
-    if order.grant_id is None:
+    if order is not None and order.grant_id is None:
         if not gone:  # what had gone and came back lies at the provider as before, outside the books
             lines = [ledger.debit(wallet.refunds_ledger_id, Money(refund.held_usd))]
             lines.append(ledger.credit(System.PROCESSOR_STRIPE, Money(refund.held_usd)))
@@ -67,7 +73,9 @@ def give_back(refund: Refund, wallet: Wallet, *, now: datetime) -> None:
         lines = _debits((System.PROCESSOR_STRIPE, refund.sent_usd), (System.REVENUE_REFUND_FEE, refund.fee_usd))
     else:
         lines = [ledger.debit(wallet.refunds_ledger_id, Money(refund.held_usd))]
-    if refund.requested_usd:
+    if refund.requested_usd and order is None:
+        lines.append(ledger.credit(System.REVENUE_SUBSCRIPTION, Money(refund.requested_usd)))
+    elif refund.requested_usd and order is not None:
         lines += giving_back.lines(order, refund.requested_usd, source=refund.number, now=now)
     if refund.fee_usd < 0:
         lines.append(ledger.credit(System.REVENUE_REFUND_FEE, Money(-refund.fee_usd)))
@@ -80,17 +88,44 @@ def _debits(*parts: tuple[UUID | str, Decimal]) -> list[ledger.Line]:
 
 
 def _post(kind: str, step: str, refund: Refund, lines: list[ledger.Line], *, now: datetime) -> None:
+    if refund.top_up is not None:
+        of = {"order": refund.top_up.number}
+    else:
+        of = {"invoice": str(refund.invoice_id), "number": refund.of_number}
     ledger.post(
         kind,
         *lines,
         account_id=refund.account_id,
         key=f"refund:{refund.pk}:{step}",
         now=now,
-        meta={"refund": refund.number, "order": refund.top_up.number, "provider": refund.provider_refund_id or ""},
+        meta={"refund": refund.number, **of, "provider": refund.provider_refund_id or ""},
     )
 
 
-def recount(order_id: UUID, *, now: datetime) -> TopUp:
+def recount(refund: Refund, *, now: datetime) -> None:
+    """What the refund is of says what its refunds add up to (I6)."""
+    if refund.top_up_id is not None:
+        _recount_order(refund.top_up_id, now=now)
+    else:
+        _recount_invoice(refund.payment.pk)
+
+
+def _recount_invoice(invoice_id: UUID) -> None:
+    invoice: Invoice = Invoice.objects.get(pk=invoice_id)
+    gone = Q(status=Status.SUCCEEDED)
+    sums = (
+        Refund.objects.live()
+        .filter(invoice=invoice)
+        .aggregate(
+            live=Sum("requested_minor"), sent=Sum("sent_minor", filter=gone), at=Max("succeeded_at", filter=gone)
+        )
+    )
+    invoice.refunded_minor = min(sums["live"] or 0, invoice.paid_minor)
+    invoice.paid_back_minor, invoice.paid_back_at = min(sums["sent"] or 0, invoice.paid_minor), sums["at"]
+    invoice.save(update_fields=["refunded_minor", "paid_back_minor", "paid_back_at"])
+
+
+def _recount_order(order_id: UUID, *, now: datetime) -> None:
     """The order says what its refunds add up to: money on its way counts, and only money that went shows (I6)."""
     order: TopUp = TopUp.objects.get(pk=order_id)
     sums = (
@@ -115,8 +150,7 @@ def recount(order_id: UUID, *, now: datetime) -> TopUp:
     if order.grant_id is not None:
         benefits.refresh(order.account_id, cause=benefits.Cause.REFUND, source=order.number, now=now)
     elif gone >= order.amount_minor and order.pk in holds.waiting_for_refund(order_id=order.pk):
-        return holds.record_refund(order.pk, now=now)
-    return order
+        holds.record_refund(order.pk, now=now)
 
 
 @dispute_booking.tells_refunds

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from billing.errors import InvalidRequest, InvalidTransition, SecondPersonNeeded
-from refunds import lifecycle, telling
+from refunds import lifecycle, outcomes, telling
 from refunds.models import Refund
 
 Status = Refund.Status
@@ -28,14 +28,15 @@ def approve(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> Refu
     """
     _require(reason)
     with transaction.atomic():
-        refund, _wallet = lifecycle.locked(refund_id)
+        refund, _wallet = outcomes.locked(refund_id)
         if refund.status in (Status.APPROVED, Status.SUBMITTED, Status.SUCCEEDED) and refund.decided_by_id == actor.pk:
             return refund
         if Status.APPROVED not in Refund.NEXT[refund.status]:
             raise InvalidTransition(refund=refund.number, current=str(refund.status), wanted="approved")
         if actor.pk in (refund.requested_by_id, refund.first_approved_by_id):
             raise SecondPersonNeeded(refund=refund.number)
-        lifecycle.check_possible(refund.top_up, now=now)
+        if refund.top_up is not None:
+            lifecycle.check_possible(refund.top_up, now=now)
         alone = _approved_lately(refund, actor, now) + refund.requested_usd <= settings.SECOND_PERSON_ABOVE_USD
         if refund.first_approved_by_id is None and not alone:
             refund.first_approved_by, refund.first_approved_at = actor, now
@@ -44,7 +45,7 @@ def approve(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> Refu
             return refund
         refund.move_to(Status.APPROVED, now=now)
         refund.decided_by, refund.decided_at, refund.answer = actor, now, reason.strip()[:500]
-        refund.check_at = now + lifecycle.FIRST_CHECK
+        refund.check_at = now + outcomes.FIRST_CHECK
         refund.save(update_fields=["status", "status_at", "decided_by", "decided_at", "answer", "check_at"])
         telling.record("refund_approve", refund, actor=actor, reason=reason, before="requested", now=now)
     return refund
@@ -63,7 +64,7 @@ def cancel(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> Refun
 def _stop(refund_id: UUID, action: str, *, actor: User, reason: str, now: datetime) -> Refund:
     _require(reason)
     with transaction.atomic():
-        refund, wallet = lifecycle.locked(refund_id)
+        refund, wallet = outcomes.locked(refund_id)
         before = str(refund.status)
         if refund.status == Status.CANCELLED and refund.decided_by_id == actor.pk:
             return refund
@@ -76,7 +77,7 @@ def _stop(refund_id: UUID, action: str, *, actor: User, reason: str, now: dateti
             )
         refund.decided_by, refund.decided_at, refund.answer = actor, now, reason.strip()[:500]
         refund.save(update_fields=["decided_by", "decided_at", "answer"])
-        lifecycle.close(refund, wallet, Status.CANCELLED, why=action.removeprefix("refund_"), now=now)
+        outcomes.close(refund, wallet, Status.CANCELLED, why=action.removeprefix("refund_"), now=now)
         telling.record(action, refund, actor=actor, reason=reason, before=before, now=now)
     return refund
 
@@ -85,7 +86,7 @@ def dismiss_flag(refund_id: UUID, *, actor: User, reason: str, now: datetime) ->
     """Somebody has looked; what was flagged stands in the audit."""
     _require(reason)
     with transaction.atomic():
-        refund, _wallet = lifecycle.locked(refund_id)
+        refund, _wallet = outcomes.locked(refund_id)
         why = refund.flag_reason
         if refund.flagged:
             refund.flagged, refund.flag_reason = False, ""

@@ -16,6 +16,9 @@ from billing.errors import InvalidTransition
 from billing.money import from_minor_units
 from billing.payments.models import TopUp
 from config.ids import uuid7
+from refunds.models_plan import PlanRefund
+from refunds.models_policy import RefundPolicy as RefundPolicy
+from subscriptions.models import Invoice
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
@@ -34,7 +37,8 @@ class RefundQuerySet(models.QuerySet["Refund"]):
 
 
 class Refund(models.Model):
-    """One payment's money going back. `move_to` is the only writer of `status`; the caller holds the wallet's lock.
+    """One payment's money going back: of a top-up, or of a plan's invoice. `move_to` alone writes `status`; the caller
+    holds the wallet's lock.
 
     While it waits, `held_usd` lies in the customer's refunds payable: there is nothing to spend between the request
     and the money. Every way out posts it on or gives it back.
@@ -42,6 +46,7 @@ class Refund(models.Model):
 
     class Kind(models.TextChoices):
         TOP_UP = "top_up", _("Top-up")
+        SUBSCRIPTION = "subscription", _("Plan")
 
     class Status(models.TextChoices):
         REQUESTED = "requested", _("Requested")
@@ -76,7 +81,15 @@ class Refund(models.Model):
     number = models.CharField(_("refund"), max_length=40, unique=True, editable=False)
     kind = models.CharField(_("kind"), max_length=12, choices=Kind, default=Kind.TOP_UP)
     account = models.ForeignKey(Account, models.PROTECT, related_name="refunds", db_index=False)
-    top_up = models.ForeignKey(TopUp, models.PROTECT, related_name="refunds", verbose_name=_("top-up"))
+    top_up = models.ForeignKey(
+        TopUp, models.PROTECT, null=True, blank=True, related_name="refunds", verbose_name=_("top-up")
+    )
+    invoice = models.ForeignKey(
+        Invoice, models.PROTECT, null=True, blank=True, related_name="refunds", verbose_name=_("invoice")
+    )
+    plan_refund = models.ForeignKey(
+        PlanRefund, models.PROTECT, null=True, blank=True, related_name="payments", verbose_name=_("plan refund")
+    )
     created_at = models.DateTimeField(_("requested"))
     requested_by = models.ForeignKey(
         User, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("requested by")
@@ -134,7 +147,11 @@ class Refund(models.Model):
         verbose_name_plural = _("refunds")
         constraints = [
             models.UniqueConstraint(fields=["account", "client_key"], name="refund_client_key"),
-            models.CheckConstraint(condition=Q(kind__in=["top_up"]), name="refund_kind"),
+            models.CheckConstraint(
+                condition=Q(kind="top_up", top_up__isnull=False, invoice=None, plan_refund=None)
+                | Q(kind="subscription", top_up=None, invoice__isnull=False),
+                name="refund_kind",
+            ),
             models.CheckConstraint(condition=Q(currency__in=["USD", "CNY"]), name="refund_currency"),
             models.CheckConstraint(
                 condition=Q(status__in=["requested", "approved", "submitted", "succeeded", "failed", "cancelled"]),
@@ -169,6 +186,9 @@ class Refund(models.Model):
         ]
         indexes = [
             models.Index(fields=["account", "-id"], name="refund_account"),
+            models.Index(  # what the customer sees as one of their own
+                fields=["account", "-id"], name="refund_listed", condition=Q(plan_refund=None)
+            ),
             models.Index(fields=["check_at"], name="refund_check", condition=Q(check_at__isnull=False)),
             models.Index(fields=["status", "-id"], name="refund_status_newest"),
             models.Index(fields=["-id"], name="refund_flagged", condition=Q(flagged=True)),
@@ -187,6 +207,33 @@ class Refund(models.Model):
         if status not in self.NEXT[self.status]:
             raise InvalidTransition(refund=self.number, current=str(self.status), wanted=str(status))
         self.status, self.status_at = self.Status(status), now
+
+    @property
+    def payment(self) -> TopUp | Invoice:
+        """What it gives back."""
+        found = self.top_up if self.top_up_id else self.invoice
+        assert found is not None  # noqa: S101  # a constraint: it is of one of the two
+        return found
+
+    @property
+    def payment_intent_id(self) -> str:
+        """The payment at the provider."""
+        return self.payment.payment_intent_id
+
+    @property
+    def paid_minor(self) -> int:
+        """What was paid, in the smallest unit of `currency`."""
+        return self.top_up.amount_minor if self.top_up is not None else self.payment.paid_minor  # type: ignore[union-attr]
+
+    @property
+    def method(self) -> str:
+        """How it was paid; plans are paid by card alone."""
+        return str(self.top_up.method) if self.top_up is not None else TopUp.Method.CARD
+
+    @property
+    def of_number(self) -> str:
+        """The order's or invoice's number."""
+        return str(self.payment)
 
     @property
     def held_usd(self) -> Decimal:

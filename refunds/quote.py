@@ -6,7 +6,6 @@ The fee is taken of the requested minor units, half up, so that fee and what is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Final
 
@@ -15,8 +14,6 @@ from billing.money import CNY, EXACT, USD, ZERO, round_charge, round_minor, to_m
 CENT: Final = Decimal("0.01")
 ROUNDED: Final = 50
 """Fen by which earlier refunds of the payment may have been rounded up, half a fen each, before it is a mistake."""
-POSSIBLE_FOR: Final[dict[str, timedelta]] = {"alipay": timedelta(days=90), "wechat_pay": timedelta(days=180)}
-"""How long after the payment the provider takes a refund, where it sets an end (04-payments 4.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +93,3 @@ def refundable(remaining: Decimal, spendable: Decimal) -> Decimal:
     """Whole cents of a grant that may go back: what is unused of it, and not promised to calls under way."""
     least = max(min(remaining, spendable), Decimal(0))
     return least.quantize(CENT, rounding=ROUND_FLOOR, context=EXACT)
-
-
-def too_old(method: str, paid_at: datetime, now: datetime) -> timedelta | None:
-    """How long refunds of this method are possible, when that time is over; None while it is not."""
-    limit = POSSIBLE_FOR.get(method)
-    return limit if limit is not None and now - paid_at > limit else None

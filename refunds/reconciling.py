@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from billing.money import minor_text
 from billing.payments.processor_books import ProviderBooks, RefundMade
-from billing.payments.reconcile import Day, Finding, Kind, compares, explains, pages, refunded_elsewhere
+from billing.payments.reconcile import Day, Finding, Kind, compares, explains, pages
 from refunds.models import Refund
 
 Status = Refund.Status
@@ -22,15 +22,12 @@ def refunds(day: Day, *, provider: ProviderBooks) -> Iterator[Finding]:
             row.provider_refund_id: row
             for row in Refund.objects.filter(provider_refund_id__in=[made.refund_id for made in page])
         }
-        elsewhere = refunded_elsewhere({made.refund_id for made in page} - set(ours))
         for made in page:
             seen.add(made.refund_id)
             day.count("refunds", made.currency, made.amount_minor)
             row = ours.get(made.refund_id)
             if row is None:
-                if made.refund_id in elsewhere:
-                    yield from _of_something_else(made, *elsewhere[made.refund_id])
-                elif made.status not in FAILED_THERE:
+                if made.status not in FAILED_THERE:
                     yield _finding(Kind.REFUND_UNKNOWN, made, f"a refund of {made.payment_intent_id}")
             elif (row.sent_minor, row.currency) != (made.amount_minor, made.currency):
                 detail = f"{row.number} sends {minor_text(row.sent_minor, row.currency)}"
@@ -53,13 +50,6 @@ def refunds(day: Day, *, provider: ProviderBooks) -> Iterator[Finding]:
                 None,
                 row.sent_minor,
             )
-
-
-def _of_something_else(made: RefundMade, sent_minor: int, currency: str) -> Iterator[Finding]:
-    if made.status in FAILED_THERE:
-        yield _finding(Kind.REFUND_DIFFERS, made, f"it is booked, and {made.status} there")
-    elif (made.amount_minor, made.currency) != (sent_minor, currency):
-        yield _finding(Kind.REFUND_DIFFERS, made, f"{minor_text(sent_minor, currency)} are booked")
 
 
 @explains

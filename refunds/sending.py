@@ -19,7 +19,7 @@ from accounts.models import User
 from billing.errors import InvalidRequest
 from billing.payments.processor import PaymentProcessor, ProcessorRefused, UnknownAtProcessor
 from billing.payments.processor_refunds import RefundRequest, RefundState
-from refunds import external, lifecycle, telling
+from refunds import external, lifecycle, outcomes, telling
 from refunds.errors import NotRefundable
 from refunds.models import Refund
 
@@ -37,15 +37,15 @@ def submit(refund_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Re
     `ProcessorUnavailable` leaves it submitted: whether the money goes is not known, and the sweep goes on.
     """
     with transaction.atomic():
-        refund, wallet = lifecycle.locked(refund_id)
+        refund, wallet = outcomes.locked(refund_id)
         if refund.status == Status.APPROVED:
             try:
-                lifecycle.check_possible(refund.top_up, now=now)
+                _check_possible(refund, now=now)
             except NotRefundable as changed:  # it was possible when it was approved
-                lifecycle.close(refund, wallet, Status.CANCELLED, why=str(changed.evidence["reason"]), now=now)
+                outcomes.close(refund, wallet, Status.CANCELLED, why=str(changed.evidence["reason"]), now=now)
                 return refund
             refund.move_to(Status.SUBMITTED, now=now)
-            refund.submitted_at, refund.check_at = now, now + lifecycle.FIRST_CHECK
+            refund.submitted_at, refund.check_at = now, now + outcomes.FIRST_CHECK
             refund.save(update_fields=["status", "status_at", "submitted_at", "check_at"])
         elif refund.status != Status.SUBMITTED:
             return refund
@@ -54,25 +54,37 @@ def submit(refund_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Re
         return ask(refund_id, processor=processor, now=now)
     sent_at = refund.submitted_at or now
     if now - sent_at >= KEY_IS_KEPT:
-        found = _ours(refund, processor.refunds_of(refund.top_up.payment_intent_id))
+        found = _ours(refund, processor.refunds_of(refund.payment_intent_id))
         if found is not None:
-            return lifecycle.record_outcome(refund_id, found, now=now)
+            return outcomes.record_outcome(refund_id, found, now=now)
     try:
         state = processor.create_refund(request_of(refund))
     except (ProcessorRefused, UnknownAtProcessor) as refusal:
         return _refused(refund, refusal, processor=processor, now=now)
-    return lifecycle.record_outcome(refund_id, state, now=now)
+    return outcomes.record_outcome(refund_id, state, now=now)
+
+
+def _check_possible(refund: Refund, *, now: datetime) -> None:
+    """It was possible when it was decided; raises NotRefundable when it no longer is."""
+    if refund.top_up is not None:
+        lifecycle.check_possible(refund.top_up, now=now)
+        return
+    if refund.payment.disputed_minor:
+        raise NotRefundable(_("This payment is disputed at the bank and cannot be refunded."), reason="disputed")
+    others = Refund.objects.filter(plan_refund=refund.plan_refund_id).exclude(pk=refund.pk)
+    if refund.plan_refund_id and others.filter(status__in=(Status.FAILED, Status.CANCELLED)).exists():
+        raise NotRefundable(reason="another_part_failed")  # all of a plan, or as little of it as can be helped
 
 
 def request_of(refund: Refund) -> RefundRequest:
     """From the row alone, so that a retry under the same key is the same request."""
     return RefundRequest(
-        payment_intent_id=refund.top_up.payment_intent_id,
+        payment_intent_id=refund.payment_intent_id,
         amount_minor=refund.sent_minor,
         marks={
             "refund": str(refund.pk),
             "number": refund.number,
-            "order": refund.top_up.number,
+            "order": refund.of_number,
             "account": str(refund.account_id),
             "fee": str(refund.fee_minor),
         },
@@ -88,19 +100,19 @@ def _refused(
     refund: Refund, refusal: ProcessorRefused | UnknownAtProcessor, *, processor: PaymentProcessor, now: datetime
 ) -> Refund:
     """A definite no. Usually somebody refunded the payment in the dashboard: that is booked, and ours is not."""
-    intent = refund.top_up.payment_intent_id
+    intent = refund.payment_intent_id
     try:
         states = processor.refunds_of(intent)
     except (ProcessorRefused, UnknownAtProcessor):
         states = ()
     found = _ours(refund, states)
     if found is not None:
-        return lifecycle.record_outcome(refund.pk, found, now=now)
+        return outcomes.record_outcome(refund.pk, found, now=now)
     why = str(refusal.evidence.get("provider_code") or refusal.code)
     with transaction.atomic():
-        row, wallet = lifecycle.locked(refund.pk)
+        row, wallet = outcomes.locked(refund.pk)
         if row.status == Status.SUBMITTED and row.provider_refund_id is None:
-            lifecycle.close(row, wallet, Status.FAILED, why=why, now=now)
+            outcomes.close(row, wallet, Status.FAILED, why=why, now=now)
         for state in states:
             external.apply(state, now=now)
     row.refresh_from_db()
@@ -112,7 +124,7 @@ def ask(refund_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Refun
     refund: Refund = Refund.objects.get(pk=refund_id)
     if refund.provider_refund_id is None:
         return refund
-    return lifecycle.record_outcome(refund_id, processor.refund(refund.provider_refund_id), now=now)
+    return outcomes.record_outcome(refund_id, processor.refund(refund.provider_refund_id), now=now)
 
 
 def check(refund_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Refund:
@@ -128,7 +140,7 @@ def claim_due(*, now: datetime, limit: int = 100) -> list[UUID]:
     found = []
     due = Refund.objects.filter(check_at__lte=now).order_by("check_at").values_list("pk", "check_at", "checks")
     for refund_id, check_at, checks in due[:limit]:
-        wait = min(lifecycle.FIRST_CHECK * 2 ** min(checks, 10), LONGEST_WAIT)
+        wait = min(outcomes.FIRST_CHECK * 2 ** min(checks, 10), LONGEST_WAIT)
         more = {"checks": F("checks") + 1} if checks < 30_000 else {}
         if Refund.objects.filter(pk=refund_id, check_at=check_at).update(check_at=now + wait, **more):
             found.append(refund_id)

@@ -12,7 +12,7 @@ from billing.payments import holds
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
 from config import clock
-from refunds import refused, sending
+from refunds import plan_settling, refused, sending
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +34,23 @@ def pay_back_refused(order_id: str) -> None:
         submit_refund(str(refund.pk))
 
 
+@shared_task(acks_late=True)
+def go_on_with_plan(refund_id: str) -> None:
+    """Do what is next for a plan that is given back. Silence of the provider leaves it to the sweep."""
+    try:
+        plan_settling.go_on(UUID(refund_id), processor=get_processor(), now=clock.now())
+    except ProcessorUnavailable as silence:
+        log.warning("The payment provider does not answer (%r); plan refund %s waits", silence.__cause__, refund_id)
+
+
 @shared_task
 def sweep() -> None:
     """Refunds that were never nudged, whose answer was lost, that take their time, or that a bank may return."""
+    for plan_id in plan_settling.claim_due(now=clock.now()):
+        try:
+            go_on_with_plan(str(plan_id))
+        except BillingError as refusal:
+            log.error("ALERT plan refund %s cannot go on: %s %s", plan_id, refusal.code, refusal.evidence)
     for order_id in holds.waiting_for_refund():
         try:
             pay_back_refused(str(order_id))

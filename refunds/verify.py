@@ -23,6 +23,47 @@ check(
 )
 check(
     "I6",
+    "refunds of a plan's payment that did not fail are no more than was paid, and the invoice's sums are theirs",
+    counted="subscriptions_invoice WHERE refunded_minor > 0 OR paid_back_minor > 0",
+    broken="""
+      SELECT 'invoice ' || i.provider_id FROM subscriptions_invoice i
+      LEFT JOIN (
+        SELECT invoice_id, sum(requested_minor) AS live, sum(requested_minor) FILTER (WHERE NOT external) AS own,
+               sum(sent_minor) FILTER (WHERE status = 'succeeded') AS sent
+        FROM refunds_refund WHERE invoice_id IS NOT NULL AND status NOT IN ('failed', 'cancelled') GROUP BY 1) r
+        ON r.invoice_id = i.id
+      WHERE (i.refunded_minor > 0 OR i.paid_back_minor > 0 OR r.invoice_id IS NOT NULL)
+        AND (i.refunded_minor <> least(coalesce(r.live, 0), i.paid_minor)
+             OR i.paid_back_minor <> least(coalesce(r.sent, 0), i.paid_minor)
+             OR coalesce(r.own, 0) > i.paid_minor OR coalesce(r.sent, 0) > i.paid_minor)""",
+)
+check(
+    "I6",
+    "a plan refund sends what its payments' refunds send, never more than was agreed to, and ends as they do",
+    counted="refunds_planrefund",
+    broken="""
+      SELECT 'plan refund ' || p.number FROM refunds_planrefund p
+      LEFT JOIN (
+        SELECT plan_refund_id, sum(sent_minor) AS asked, sum(fee_minor) AS fee,
+               sum(sent_minor) FILTER (WHERE status = 'succeeded') AS gone,
+               count(*) FILTER (WHERE status IN ('requested', 'approved', 'submitted')) AS waiting
+        FROM refunds_refund WHERE plan_refund_id IS NOT NULL GROUP BY 1) r ON r.plan_refund_id = p.id
+      WHERE (p.submitted_at IS NOT NULL) <> (r.plan_refund_id IS NOT NULL)
+         OR p.final_minor > (p.quoted->>'final')::bigint OR p.sent_minor <> coalesce(r.gone, 0)
+         OR (p.submitted_at IS NOT NULL AND (p.final_minor <> r.asked OR p.fee_minor <> r.fee
+                                             OR (p.status = 'submitted') <> (r.waiting > 0)))""",
+)
+check(
+    "I10",
+    "the calls of a plan are stopped while its refund is decided, and only then",
+    counted="subscriptions_subscription WHERE paused_at IS NOT NULL",
+    broken="""
+      SELECT 'subscription ' || s.id FROM subscriptions_subscription s
+      LEFT JOIN refunds_planrefund p ON p.subscription_id = s.id AND p.status IN ('requested', 'settling', 'submitted')
+      WHERE (s.paused_at IS NOT NULL) <> (p.id IS NOT NULL) AND s.status IN ('active', 'past_due')""",
+)
+check(
+    "I6",
     "what lies in a customer's refunds payable is held by refunds that wait",
     counted="refunds_refund WHERE status IN ('requested', 'approved', 'submitted')",
     broken="""
@@ -40,23 +81,24 @@ check(
     counted="refunds_refund",
     broken="""
       SELECT 'refund ' || r.number FROM refunds_refund r
-      JOIN billing_topup t ON t.id = r.top_up_id
+      LEFT JOIN billing_topup t ON t.id = r.top_up_id
+      LEFT JOIN subscriptions_invoice i ON i.id = r.invoice_id
       LEFT JOIN billing_journalentry held ON held.account_id = r.account_id AND held.key = 'refund:' || r.id || ':held'
       LEFT JOIN billing_journalentry paid ON paid.account_id = r.account_id AND paid.key = 'refund:' || r.id || ':paid'
       LEFT JOIN billing_journalentry back ON back.account_id = r.account_id AND back.key = 'refund:' || r.id || ':back'
-      WHERE r.account_id <> t.account_id OR held.id IS NULL OR held.kind <> 'refund_hold'
+      WHERE r.account_id <> coalesce(t.account_id, i.account_id) OR held.id IS NULL OR held.kind <> 'refund_hold'
          OR (paid.id IS NOT NULL) <> (r.succeeded_at IS NOT NULL)
          OR (back.id IS NOT NULL) <> (r.status IN ('failed', 'cancelled')
-                                      AND NOT (t.grant_id IS NULL AND r.succeeded_at IS NOT NULL))""",
+           AND NOT (t.id IS NOT NULL AND t.grant_id IS NULL AND r.succeeded_at IS NOT NULL))""",
 )
 check(
     "I5",
     "every entry of a refund belongs to one",
-    counted="billing_journalentry WHERE kind IN ('refund_hold', 'refund_paid', 'refund_failed')",
+    counted="billing_journalentry WHERE kind IN ('refund_hold', 'refund_paid', 'refund_failed', 'subscription_refund')",
     broken="""
       SELECT 'entry ' || e.id || ' ' || e.key FROM billing_journalentry e
       LEFT JOIN refunds_refund r ON r.account_id = e.account_id AND e.key LIKE 'refund:' || r.id || ':%'
-      WHERE e.kind IN ('refund_hold', 'refund_paid', 'refund_failed') AND r.id IS NULL""",
+      WHERE e.kind IN ('refund_hold', 'refund_paid', 'refund_failed', 'subscription_refund') AND r.id IS NULL""",
 )
 check(
     "I12",

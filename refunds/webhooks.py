@@ -23,7 +23,7 @@ def refund_changed(event: PaymentEvent, *, processor: PaymentProcessor, now: dat
     """One refund: ours, one made in the dashboard of one of our payments, or nobody's here."""
     subject = event.subject
     intent = _id_of(subject.get("payment_intent"))
-    if not intent or not TopUp.objects.filter(payment_intent_id=intent).exists():
+    if external.payment_of(intent) is None:
         return False
     external.apply(processor.refund(str(subject.get("id", ""))), now=now)
     if subject.get("status") not in KNOWN:
@@ -37,9 +37,9 @@ def charge_refunded(event: PaymentEvent, *, processor: PaymentProcessor, now: da
     subject = event.subject
     intent = _id_of(subject.get("payment_intent"))
     order = _order_of(subject, intent)
-    if order is None or not intent:
+    if not intent or (order is None and external.payment_of(intent) is None):
         return False
-    if order.status not in TopUp.SETTLED and not order.in_review and order.checkout_session_id:
+    if order is not None and order.status not in TopUp.SETTLED and not order.in_review and order.checkout_session_id:
         # It was paid, and the event that says so is still to come: credit first, or there is no grant to take from.
         order = payment_tasks.after(settling.settle(order.pk, processor=processor, now=now))
     try:

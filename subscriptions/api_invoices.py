@@ -18,7 +18,6 @@ from billing.errors import NotFound
 from billing.money import from_minor_units
 from billing.payments.receipt_views import PdfView, ReceiptQuery
 from config.api import Keyset, ListQuery, ListView, UtcField, page_of
-from subscriptions import receipts
 from subscriptions.models import Invoice
 from subscriptions.views_invoices import receipt_pdf
 
@@ -38,7 +37,8 @@ class InvoiceOutput(serializers.Serializer[Any]):
     period_start = UtcField(allow_null=True)
     period_end = UtcField(allow_null=True)
     paid_at = UtcField(allow_null=True)
-    paid_back_at = UtcField(allow_null=True, help_text="When the payment went back; else null.")
+    paid_back = serializers.SerializerMethodField(help_text="What of it has gone back, in `currency`.")
+    paid_back_at = UtcField(allow_null=True, help_text="When money of it went back last; else null.")
     card_brand = serializers.CharField()
     card_last_four = serializers.CharField()
     receipt = serializers.SerializerMethodField(help_text="Where its receipt is; null while nothing was paid.")
@@ -50,6 +50,10 @@ class InvoiceOutput(serializers.Serializer[Any]):
     def get_paid(self, row: Invoice) -> str:
         """An invoice has whole cents."""
         return f"{from_minor_units(row.paid_minor, row.currency):.2f}"
+
+    def get_paid_back(self, row: Invoice) -> str:
+        """A refund has whole cents."""
+        return f"{from_minor_units(row.paid_back_minor, row.currency):.2f}"
 
     def get_receipt(self, row: Invoice) -> str | None:
         """In the language of the account's documents; `lang` chooses another."""
@@ -75,13 +79,6 @@ class Invoices(ListView):
         """Every member may read them."""
         found: QuerySet[Invoice] = Invoice.objects.filter(account=self.account).select_related("plan_version")
         return found
-
-    def shown(self, rows: list[Any]) -> Any:
-        """With what went back, in one query more."""
-        back = receipts.paid_back(rows)
-        for row in rows:
-            row.paid_back_at = back[row.pk].at if row.pk in back else None
-        return InvoiceOutput(rows, many=True).data
 
 
 class ReceiptView(PdfView):

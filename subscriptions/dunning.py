@@ -4,7 +4,7 @@ subscription is undone (04-payments 4.2, case 23)."""
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 from django.db import transaction
@@ -14,20 +14,15 @@ from django.utils.translation import gettext_lazy as _
 from accounts import audit
 from accounts.models import User
 from billing import notices
-from billing.books import ledger
-from billing.books.models import JournalEntry, System
 from billing.errors import InvalidRequest
-from billing.money import Money
 from billing.payments.processor import PaymentProcessor
-from billing.payments.processor_refunds import RefundProgress, RefundRequest
-from subscriptions import receipts, settling
+from subscriptions import settling
 from subscriptions.models import Invoice, PlanChange, Subscription
 
 Status = Subscription.Status
 ASK_AGAIN: Final = timedelta(minutes=10)
 ASK_ANYWAY: Final = timedelta(days=1)
 FIRST_ASK: Final = timedelta(minutes=1)
-_NOT_SENT: Final = frozenset({RefundProgress.FAILED, RefundProgress.CANCELLED})
 PAGE_LIVES: Final = timedelta(hours=25)
 
 
@@ -95,22 +90,13 @@ def undo_duplicate(subscription_id: UUID, *, processor: PaymentProcessor, now: d
     # Only now is nothing more charged for it: it may have renewed while nobody looked.
     settling.settle(subscription_id, processor=processor, now=now)
     paid = list(Invoice.objects.filter(subscription=row, status=Invoice.Status.PAID, paid_minor__gt=0))
-    sent_back = {invoice.pk: _pay_back(invoice, processor=processor) for invoice in paid}
+    for invoice in paid:
+        for pay_back in _payers_back:
+            pay_back(invoice.pk, processor=processor, now=now)
     with transaction.atomic():
         row = settling.locked(subscription_id)
-        for invoice in paid:
-            invoice.refunds = sent_back[invoice.pk]
-            invoice.save(update_fields=["refunds"])
-            sent = Money(invoice.paid_usd)
-            ledger.post(
-                JournalEntry.Kind.SUBSCRIPTION_REFUND,
-                ledger.debit(System.REVENUE_SUBSCRIPTION, sent),
-                ledger.credit(System.PROCESSOR_STRIPE, sent),
-                account_id=row.account_id,
-                key=receipts.paid_back_key(invoice),
-                now=now,
-                meta={"invoice": str(invoice.pk), "number": invoice.number},
-            )
+        if row.undone_at is not None:
+            return row
         row.undone_at = now
         row.save(update_fields=["undone_at"])
         notices.tell(
@@ -126,25 +112,17 @@ def undo_duplicate(subscription_id: UUID, *, processor: PaymentProcessor, now: d
     return row
 
 
-def _pay_back(invoice: Invoice, *, processor: PaymentProcessor) -> dict[str, int]:
-    """Send back what was not sent back yet: an answer may have been lost, or a person was quicker in the provider's
-    dashboard. The refunds by name, with the cents of each."""
-    known = processor.refunds_of(invoice.payment_intent_id)
-    live = {one.refund_id: one.amount_minor for one in known if one.progress not in _NOT_SENT}
-    rest = invoice.paid_minor - sum(live.values())
-    if rest > 0:
-        made = processor.create_refund(
-            RefundRequest(
-                payment_intent_id=invoice.payment_intent_id,
-                amount_minor=rest,
-                marks={
-                    "invoice": str(invoice.pk),
-                    "subscription": str(invoice.subscription_id),
-                    "why": "second subscription",
-                },
-                # After one that failed another is made; a repeat finds as many and asks with the same key.
-                idempotency_key=f"invoice:{invoice.pk}:duplicate:refund:{len(known)}:v1",
-            )
-        )
-        live[made.refund_id] = made.amount_minor
-    return live
+class PaysBack(Protocol):
+    """Sends back what is left of an invoice, without a fee. Repeats change nothing."""
+
+    def __call__(self, invoice_id: UUID, *, processor: PaymentProcessor, now: datetime) -> object: ...
+
+
+_payers_back: Final[list[PaysBack]] = []
+
+
+def pays_back(payer: PaysBack) -> PaysBack:
+    """Register who sends money back; refunds are to the right of subscriptions."""
+    if payer not in _payers_back:
+        _payers_back.append(payer)
+    return payer

@@ -27,7 +27,7 @@ from billing.payments.processor_subscriptions import (
     PreviewLine,
     SubscriptionRequest,
 )
-from subscriptions import dunning, settling, standing
+from subscriptions import dunning, giving_back, settling, standing
 from subscriptions.models import PlanChange, PlanVersion, Subscription
 from subscriptions.performing import PaymentDeclined as PaymentDeclined
 from subscriptions.performing import PreviewExpired as PreviewExpired
@@ -206,6 +206,7 @@ class Preview:
 def preview(account_id: UUID, plan_code: object, *, processor: PaymentProcessor, now: datetime) -> Preview:
     """What changing to this plan would cost and when it would begin. Changes nothing."""
     row, wanted, kind = _wanted(account_id, plan_code, now)
+    giving_back.refuse_while_paused(row)
     assert row.period_end is not None  # noqa: S101  # a constraint: what is in force has a period
     now = now.replace(microsecond=0)  # the provider prorates by the second
     if kind == PlanChange.Kind.DOWNGRADE:
@@ -260,6 +261,7 @@ def change(
         if asked is None:
             if not row.in_force:
                 raise NoSubscription
+            giving_back.refuse_while_paused(row)
             if row.plan_version.plan_id == wanted.plan_id:  # changed in another tab since the preview
                 raise SamePlan(plan=wanted.plan_id)
             kind = _kind(row.plan_version, wanted)
@@ -324,6 +326,7 @@ def renew(
 ) -> Subscription:
     """Let the plan end with its period, or go on after it (C29). Flows stay until the end; nothing is paid back."""
     row = in_force(account_id, now=now)
+    giving_back.refuse_while_paused(row)
     if row.cancel_at_period_end != on:
         return row
     if not on and row.schedule_id:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Account, User
@@ -69,6 +68,9 @@ class Subscription(models.Model):
     activated_at = models.DateTimeField(_("activated"), null=True, blank=True)
     cancel_at_period_end = models.BooleanField(_("ends with the period"), default=False)
     grace_until = models.DateTimeField(_("served until"), null=True, blank=True)
+    paused_at = models.DateTimeField(
+        _("calls stopped"), null=True, blank=True, help_text=_("A refund is under way: the plan admits no call.")
+    )
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
     end_reason = models.CharField(_("why it ended"), max_length=200, blank=True)
     checked_at = models.DateTimeField(_("last asked"), null=True, blank=True)
@@ -254,8 +256,13 @@ class Invoice(models.Model):
     paid_at = models.DateTimeField(_("paid"), null=True, blank=True)
     payment_intent_id = models.CharField(_("payment"), max_length=255, blank=True)
     charge_id = models.CharField(_("charge"), max_length=255, blank=True)
-    refunds = models.JSONField(
-        _("paid back by"), default=dict, blank=True, help_text=_("The provider's refunds, with what each sent back.")
+    refunded_minor = models.BigIntegerField(
+        _("refunded"), default=0, help_text=_("Of what was paid, in cents: refunds not failed or cancelled, with fee.")
+    )
+    paid_back_minor = models.BigIntegerField(_("paid back"), default=0, help_text=_("In cents: what has gone back."))
+    paid_back_at = models.DateTimeField(_("last paid back"), null=True, blank=True)
+    disputed_minor = models.BigIntegerField(
+        _("disputed"), default=0, help_text=_("In cents: disputes that are open or lost.")
     )
     card_brand = models.CharField(max_length=40, blank=True)
     card_last_four = models.CharField(max_length=4, blank=True)
@@ -279,11 +286,16 @@ class Invoice(models.Model):
                 condition=Q(status="paid", paid_at__isnull=False) | ~Q(status="paid") & Q(paid_at=None, paid_minor=0),
                 name="sub_invoice_paid",
             ),
+            models.CheckConstraint(  # I6: no more goes back than came in
+                condition=Q(refunded_minor__gte=0, refunded_minor__lte=F("paid_minor"))
+                & Q(paid_back_minor__gte=0, paid_back_minor__lte=F("paid_minor"))
+                & Q(disputed_minor__gte=0),
+                name="sub_invoice_refunded",
+            ),
         ]
         indexes = [
             models.Index(fields=["account", "-at", "-id"], name="sub_invoice_account"),
             models.Index(fields=["subscription", "-at"], name="sub_invoice_subscription"),
-            GinIndex(fields=["refunds"], name="sub_invoice_refunds", condition=~Q(refunds={})),
             models.Index(fields=["payment_intent_id"], name="sub_invoice_intent", condition=~Q(payment_intent_id="")),
         ]
 

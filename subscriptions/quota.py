@@ -53,7 +53,7 @@ class WindowSeen:
 @dataclass(frozen=True, slots=True)
 class FlowHeld:
     """What became of it. `outcome`: created, repeated, conflict, exhausted, extra_usage_cap, insufficient_balance,
-    lapsed or not_found. `windows` are five hours, week and period; empty where they were not asked."""
+    lapsed, refund_pending or not_found. `windows` are five hours, week and period; empty where they were not asked."""
 
     outcome: str
     id: UUID
@@ -76,14 +76,17 @@ _ADMIT = """SELECT outcome, id, status, funding, held, held_flows, expires_at, t
     %s::timestamptz, %s::timestamptz, %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::bytea[],
     %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::text[]::jsonb[],
     %s::numeric[], %s::numeric[], %s::text[], %s::text[], %s::bigint[], %s::text[],
-    %s::numeric[], %s::numeric[], %s::numeric[], %s::uuid[])"""
+    %s::numeric[], %s::numeric[], %s::numeric[], %s::uuid[], %s::boolean)"""
 
 
-def admit(requests: Sequence[FlowRequest], *, now: datetime, expires_at: datetime) -> list[FlowHeld | NotRecorded]:
+def admit(
+    requests: Sequence[FlowRequest], *, now: datetime, expires_at: datetime, made: bool = False
+) -> list[FlowHeld | NotRecorded]:
     """Admit the calls that the windows have room for, or that Extra Usage pays, each decided alone, in the order given.
 
     Durable when it returns, unless the caller holds a transaction. A request id that the account used before answers
-    with what it made (`repeated`), or with `conflict` when the body was another.
+    with what it made (`repeated`), or with `conflict` when the body was another. `made`: the calls were made already,
+    and a plan that is being refunded counts them all the same.
     """
 
     def work(batch: list[FlowRequest]) -> list[FlowHeld]:
@@ -116,6 +119,7 @@ def admit(requests: Sequence[FlowRequest], *, now: datetime, expires_at: datetim
                 plain_array(one.flow_terms.factor for one in batch),
                 plain_array(one.flow_terms.overhead for one in batch),
                 plain_array(one.extra_key for one in batch),
+                made,
             ],
         )
         return [_held(row) for row in rows]

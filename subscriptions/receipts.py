@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from django.utils.translation import gettext as _
 
@@ -25,17 +24,12 @@ from billing.payments.models import TopUp
 from billing.payments.processor_subscriptions import InvoiceLine
 from billing.payments.receipt_pdf import Told, paid_with, render_told
 from config.paper import seller
-from subscriptions.models import Invoice, PlanPrice
+from subscriptions.models import Invoice, PlanPrice, Subscription
 
 
 def paid_key(invoice: Invoice) -> str:
     """Names the entry that booked the payment."""
     return f"invoice:{invoice.provider_id}:paid"
-
-
-def paid_back_key(invoice: Invoice) -> str:
-    """Names the entry that booked the payment's way back (case 23)."""
-    return f"invoice:{invoice.provider_id}:duplicate"
 
 
 def number(invoice: Invoice) -> str:
@@ -46,17 +40,6 @@ def number(invoice: Invoice) -> str:
 def file_name(invoice: Invoice) -> str:
     """What the document is saved as; the provider's number may hold any sign."""
     return f"{re.sub(r'[^A-Za-z0-9-]+', '-', number(invoice))}.pdf"
-
-
-def paid_back(invoices: Iterable[Invoice]) -> dict[UUID, JournalEntry]:
-    """The entries of those that went back, by invoice. One query; the invoices are of one account."""
-    keys = {(one.account_id, paid_back_key(one)): one.pk for one in invoices if one.paid_usd}
-    if not keys:
-        return {}
-    rows = JournalEntry.objects.filter(
-        account_id__in={account for account, _key in keys}, key__in=[key for _account, key in keys]
-    )
-    return {keys[row.account_id, row.key]: row for row in rows if (row.account_id, row.key) in keys}
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------------
@@ -95,21 +78,22 @@ def render(invoice: Invoice, language: str) -> bytes:
         raise NotFound
     # An entry of a version that kept no document yet says what is known now.
     document = entry.meta.get("receipt") or kept(invoice, ())
-    back = paid_back([invoice]).get(invoice.pk)
-    return render_told(lambda: _told(invoice, document, entry.at, back), language)
+    return render_told(lambda: _told(invoice, document, entry.at), language)
 
 
-def _told(invoice: Invoice, document: dict[str, Any], booked_at: datetime, back: JournalEntry | None) -> Told:
+def _told(invoice: Invoice, document: dict[str, Any], booked_at: datetime) -> Told:
     lines = [(_text(line), from_minor_units(line["amount_minor"], invoice.currency)) for line in document["lines"]]
     if not lines:
         lines = [(_span(document["plan"], invoice.period_start, invoice.period_end), _asked(invoice))]
     lines += _rest(invoice, sum((amount for _what, amount in lines), Decimal(0)))
-    after = ((_("Paid back on %(day)s") % {"day": _day(back.at)}, -invoice.paid_usd),) if back else ()
-    note = (
-        _("This payment was paid back in full: the account had a plan already when it arrived.")
-        if back
-        else _("Paid in full.")
-    )
+    after: tuple[tuple[str, Decimal], ...] = ()
+    note = _("Paid in full.")
+    if invoice.paid_back_at is not None and invoice.paid_back_minor:
+        back = from_minor_units(invoice.paid_back_minor, invoice.currency)
+        after = ((_("Paid back on %(day)s") % {"day": _day(invoice.paid_back_at)}, -back),)
+        note = _("Money of this payment went back to the card that it was paid with.")
+        if invoice.subscription.status == Subscription.Status.DUPLICATE:
+            note = _("This payment was paid back in full: the account had a plan already when it arrived.")
     if invoice.tax_minor:
         tax = minor_text(invoice.tax_minor, invoice.currency)
         note = f"{note}\n{_('The total contains %(tax)s of tax.') % {'tax': tax}}"

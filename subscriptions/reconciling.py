@@ -1,10 +1,10 @@
-"""Payments of subscriptions and what was sent back of them, for the daily comparison with the provider.
+"""Payments of subscriptions, for the daily comparison with the provider.
 
 Loaded when the app is ready."""
 
 from __future__ import annotations
 
-from billing.payments.reconcile import explains, sends_refunds, takes_payments
+from billing.payments.reconcile import explains, takes_payments
 from subscriptions.models import Invoice
 
 
@@ -24,21 +24,3 @@ def charges_known(sources: set[str]) -> set[str]:
     return set(
         Invoice.objects.filter(charge_id__in=sources, status=Invoice.Status.PAID).values_list("charge_id", flat=True)
     )
-
-
-@sends_refunds
-def invoices_paid_back(refunds: set[str]) -> dict[str, tuple[int, str]]:
-    """What each of these refunds sent back of our invoices."""
-    rows = Invoice.objects.filter(refunds__has_any_keys=sorted(refunds)).exclude(refunds={})
-    return {
-        refund: (minor, currency)
-        for sent, currency in rows.values_list("refunds", "currency")
-        for refund, minor in sent.items()
-        if refund in refunds
-    }
-
-
-@explains
-def refunds_known(sources: set[str]) -> set[str]:
-    """Refunds of our invoices, for the movements of the balance that they cause."""
-    return set(invoices_paid_back(sources))

@@ -43,6 +43,8 @@ ASKING_TAKES: Final = 5.0
 """Seconds after which nobody waits any longer for somebody else's question to the provider."""
 TRIES: Final = 4
 RENEWAL: Final = "subscription_cycle"
+REFUNDED: Final = "refunded"
+"""Why a subscription ended whose payment went back: here first, and then at the provider."""
 _ALIVE: Final = frozenset({SubscriptionProgress.ACTIVE, SubscriptionProgress.PAST_DUE})
 
 
@@ -198,7 +200,7 @@ _UNKNOWN_PRICE: Final = "the provider has another price for it:"
 
 def _in_force(row: Subscription, state: SubscriptionState, version: PlanVersion, told: Told, *, now: datetime) -> None:
     if row.status in (Status.ENDED, Status.DUPLICATE):
-        if row.status == Status.ENDED and not row.review_reason:
+        if row.status == Status.ENDED and row.end_reason != REFUNDED and not row.review_reason:
             row.review_reason = "ended here, and still alive at the provider"
             log.error("ALERT subscription %s has ended here and is %s there", state.provider_id, state.status)
         return
@@ -324,18 +326,23 @@ def _end(row: Subscription, state: SubscriptionState, *, now: datetime) -> None:
         reason = "unpaid"
     else:  # what the customer did not ask for must not be told as a wish
         reason = "cancelled" if row.cancel_at_period_end or state.cancel_at_period_end else "ended"
+    end_here(row, at=min(state.ended_at or now, now, row.grace_until or now), reason=reason, now=now)
+    _tell(row, "subscription_ended", key=f"subscription:{row.pk}:ended", now=now)
+
+
+def end_here(row: Subscription, *, at: datetime, reason: str, now: datetime) -> None:
+    """The plan ended at this moment: Free from now on. The caller holds the wallet's lock, and tells the customer."""
     row.move_to(Status.ENDED, now=now)
-    row.ended_at = min(state.ended_at or now, now, row.grace_until or now)
+    row.ended_at = at
     row.end_reason = row.end_reason or reason
-    row.grace_until = row.next_version = None
+    row.grace_until = row.next_version = row.paused_at = None
     row.schedule_id = ""
     row.save()
     periods.end_open(row.account_id, at=now, by="end", subscription=row)
     PlanChange.objects.filter(subscription=row, status__in=PlanChange.WAITING).update(
         status=PlanChange.Status.WITHDRAWN, status_at=now
     )
-    classes.end_insider(row.account_id, at=row.ended_at, now=now)
-    _tell(row, "subscription_ended", key=f"subscription:{row.pk}:ended", now=now)
+    classes.end_insider(row.account_id, at=at, now=now)
 
 
 def _tell(row: Subscription, kind: str, *, key: str, now: datetime) -> None:

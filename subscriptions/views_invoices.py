@@ -45,14 +45,18 @@ def paid(invoice: Invoice) -> Decimal:
     return from_minor_units(invoice.amount_minor, invoice.currency)
 
 
+def paid_back(invoice: Invoice) -> Decimal:
+    """What of it has gone back, in US dollars."""
+    return from_minor_units(invoice.paid_back_minor, invoice.currency)
+
+
 def history_context(request: HttpRequest, account: Account, *, size: int = INVOICES_SHOWN) -> dict[str, Any]:
     """What `billing_history.html` needs."""
     invoices = Invoice.objects.filter(account=account).select_related("plan_version__plan")
     found = page(invoices, BY_DATE, request.GET, size=size)
-    back = receipts.paid_back(found.rows)
     return {
         "held": lifecycle.held_by(account.pk, now=clock.now()),
-        "invoices": [(one, paid(one), back.get(one.pk)) for one in found.rows],
+        "invoices": [(one, paid(one), paid_back(one)) for one in found.rows],
         "invoice_page": found,
         "short": size == NEWEST_SHOWN,
         "may_pay": may(role_in(request.user, account), "pay"),
@@ -113,7 +117,7 @@ def invoice(request: HttpRequest, invoice_id: UUID) -> HttpResponse:
         "tax": from_minor_units(row.tax_minor, row.currency),
         "failure": failures.reason(row.failure) if row.failure else None,
         "entry": booked,
-        "paid_back": receipts.paid_back([row]).get(row.pk),
+        "paid_back": paid_back(row),
         "may_pay": may(role_in(request.user, row.account), "pay"),
     }
     return render(request, "subscriptions/invoice.html", context)

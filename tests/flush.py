@@ -18,6 +18,7 @@ import subscriptions.verify  # noqa: F401
 from billing import seeds
 from billing.books import verify
 from billing.catalog import book
+from refunds import seeds as refund_seeds
 from subscriptions import plans
 from subscriptions import seeds as subscription_seeds
 
@@ -56,6 +57,7 @@ def empty_tables() -> None:
         cursor.execute(_EMPTY, [list(KEPT)])
     seeds.plant()
     subscription_seeds.plant()
+    refund_seeds.plant()
     book.forget()
     plans.forget()
 

@@ -37,21 +37,22 @@ def payments(notes: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     lost = [one for one, amount in truth.items() if ours.get(one) != amount or (amount and not booked[one])]
     doubled = [one for one in {*ours, *booked} if booked[one] > 1 or one not in truth]
 
-    # A second plan is paid back: at the provider and in the books.
-    back = Counter(
-        names[meta["invoice"]]
-        for meta in JournalEntry.objects.filter(kind=JournalEntry.Kind.SUBSCRIPTION_REFUND).values_list(
-            "meta", flat=True
-        )
-    )
+    # A second plan is paid back whole, and what goes back of any payment went once: at the provider and in the books.
+    back: Counter[str] = Counter()
+    for meta in JournalEntry.objects.filter(kind=JournalEntry.Kind.SUBSCRIPTION_REFUND).values_list("meta", flat=True):
+        back[meta["provider"]] += 1
+    intents = dict(Invoice.objects.exclude(payment_intent_id="").values_list("payment_intent_id", "provider_id"))
+    sent = StoredObject.objects.filter(kind="refund", data__status="succeeded").values_list("data", flat=True)
+    returned = {data["id"]: data for data in sent if data["payment_intent"] in intents}
+    lost += [f"{refund} sent and not booked" for refund in returned if not back[refund]]
+    doubled += [f"{refund} booked" for refund in back if refund not in returned or back[refund] > 1]
+    of_invoice: Counter[str] = Counter()
+    for data in returned.values():
+        of_invoice[intents[data["payment_intent"]]] += data["amount"]
     second = Invoice.objects.filter(subscription__status=Subscription.Status.DUPLICATE, paid_minor__gt=0)
-    undone = set(second.values_list("provider_id", flat=True))
-    sent = StoredObject.objects.filter(kind="refund", data__status="succeeded", data__metadata__has_key="invoice")
-    returned = Counter(names[data["metadata"]["invoice"]] for data in sent.values_list("data", flat=True))
-    lost += [f"{one} not paid back" for one in undone if not back[one] or not returned[one]]
-    doubled += [
-        f"{one} paid back" for one in {*back, *returned} if one not in undone or max(back[one], returned[one]) > 1
-    ]
+    undone = dict(second.values_list("provider_id", "paid_minor"))
+    lost += [f"{one} not paid back" for one, paid in undone.items() if of_invoice[one] < paid]
+    doubled += [f"{one} paid back" for one in of_invoice if of_invoice[one] > (ours.get(one) or 0)]
 
     rows = {str(row.pk): row for row in Subscription.objects.all()}
     for note in notes["plan paid"]:

@@ -46,6 +46,14 @@ OF_ORDER: Final[dict[str, Any]] = {
 }
 
 
+# What went back of a plan's payment.
+OF_INVOICE: Final[dict[str, Any]] = {
+    Kind.REFUND_HOLD: _("Set aside for a refund of invoice %(number)s"),
+    Kind.SUBSCRIPTION_REFUND: _("Refund of invoice %(number)s"),
+    Kind.REFUND_FAILED: _("The refund of invoice %(number)s did not succeed or was cancelled"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """One line of the list."""
@@ -93,9 +101,10 @@ def _told(entry: JournalEntry, grant: CreditGrant | None) -> Told:
         text = OF_ORDER.get(entry.kind, _("Order %(number)s"))
         return Told(entry, text % {"number": order[0]}, f"/billing/top-up/{order[0]}")
     if entry.meta.get("invoice"):
+        text = OF_INVOICE.get(entry.kind, _("Invoice %(number)s, paid by card"))
         return Told(
             entry,
-            _("Invoice %(number)s, paid by card") % {"number": entry.meta.get("number", "")},
+            text % {"number": entry.meta.get("number", "")},
             f"/platform/subscription/history/{entry.meta['invoice']}",
         )
     if entry.meta.get("voucher"):

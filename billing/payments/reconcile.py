@@ -116,22 +116,6 @@ def takes_payments(known: Takers) -> Takers:
     return known
 
 
-Senders = Callable[[set[str]], dict[str, tuple[int, str]]]
-_senders: list[Senders] = []
-
-
-def sends_refunds(known: Senders) -> Senders:
-    """Register who else than refunds of top-ups sends money back: given the provider's refunds, it answers for its own
-    how much it has booked, in the smallest unit, and in which currency."""
-    _senders.append(known)
-    return known
-
-
-def refunded_elsewhere(refunds: set[str]) -> dict[str, tuple[int, str]]:
-    """Refunds that are of something else than a top-up."""
-    return {refund: sent for known in _senders for refund, sent in known(refunds).items()} if refunds else {}
-
-
 def paid_elsewhere(payments: set[str]) -> dict[str, tuple[int, str]]:
     """Payments that are for something else than a top-up."""
     return {payment: paid for known in _takers for payment, paid in known(payments).items()} if payments else {}

@@ -4,6 +4,7 @@
 -- Under the wallet's lock, which also guards the windows: five hours, then the week, then the billing period; where one of them
 -- has no room, Extra Usage, if the account agreed to it: its month, then the balance. What pays is chosen here, once. A call that
 -- is refused opens no window. `p_plans` is the plan version in force; `p_extra_keys` the key of Extra Usage where it may pay.
+-- While a plan is being refunded it admits nothing (C14), unless the call was made already and is only reported (`p_made`).
 -- A call may always take a whole, untouched window: an estimate that is larger than any window would never be admitted.
 -- Lengths are written in hours: a day of an interval is as long as the session's time zone makes it.
 CREATE OR REPLACE FUNCTION mh_admit_flows(
@@ -11,7 +12,7 @@ CREATE OR REPLACE FUNCTION mh_admit_flows(
   p_ids uuid[], p_accounts uuid[], p_keys uuid[], p_tokens uuid[], p_requests text[], p_digests bytea[], p_kinds text[],
   p_models bigint[], p_channels bigint[], p_versions bigint[], p_channel_discounts numeric[], p_user_discounts numeric[],
   p_fields jsonb[], p_flows numeric[], p_holds numeric[], p_fingerprints text[], p_traces text[],
-  p_plans bigint[], p_classes text[], p_rates numeric[], p_factors numeric[], p_overheads numeric[], p_extra_keys uuid[]
+  p_plans bigint[], p_classes text[], p_rates numeric[], p_factors numeric[], p_overheads numeric[], p_extra_keys uuid[], p_made boolean
 ) RETURNS TABLE (
   ord integer, outcome text, id uuid, status text, funding text, held numeric, held_flows numeric, expires_at timestamptz, trace_id text,
   needed numeric, taken numeric[], caps numeric[], ends timestamptz[], extra_left numeric, extra_cap numeric, available numeric
@@ -118,6 +119,12 @@ BEGIN
     -- Nobody is billed for the Free plan: its period begins with a call. A paid one is opened by the subscription alone.
     IF period.id IS NULL AND plan.price_usd > 0 THEN
       r_outcome[item.o] := 'lapsed';
+      CONTINUE;
+    END IF;
+    IF NOT p_made AND period.subscription_id IS NOT NULL AND EXISTS (
+      SELECT FROM subscriptions_subscription s WHERE s.id = period.subscription_id AND s.paused_at IS NOT NULL)
+    THEN
+      r_outcome[item.o] := 'refund_pending';
       CONTINUE;
     END IF;
     need := least(p_flows[item.o], plan.flows_5h, plan.flows_week, plan.flows_period);

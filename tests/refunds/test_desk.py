@@ -80,10 +80,10 @@ def test_support_does_not_decide(action: str) -> None:
 def test_a_flag_is_taken_away_and_stays_in_the_audit() -> None:
     refund = sent(approve(ask(credited())))
     refund = type(refund).objects.get(pk=refund.pk)
-    from refunds import lifecycle
+    from refunds import outcomes
     from tests.factories import NOON
 
-    lifecycle.record_outcome(refund.pk, said(refund, amount_minor=1), now=NOON)
+    outcomes.record_outcome(refund.pk, said(refund, amount_minor=1), now=NOON)
     act(desk("finance"), action_of(refund, "looked"), reason="a test")
     refund.refresh_from_db()
     assert not refund.flagged

@@ -18,7 +18,7 @@ from billing.payments import settling
 from billing.payments.models import TopUp
 from billing.payments.processor import UnrecognisedStatus
 from billing.payments.processor_refunds import RefundProgress, RefundState
-from refunds import deciding, external, lifecycle, sending
+from refunds import deciding, external, lifecycle, outcomes, sending
 from refunds.errors import NotRefundable
 from refunds.models import Refund
 from tests import factories
@@ -85,13 +85,13 @@ def test_the_door_takes_every_answer_in_every_status_and_never_leaves_the_table(
     if old in ("submitted", "succeeded", "failed"):
         refund = sent(refund)
     if old in ("succeeded", "failed"):
-        refund = lifecycle.record_outcome(refund.pk, said(refund, old), now=NOON)
+        refund = outcomes.record_outcome(refund.pk, said(refund, old), now=NOON)
     if old == "cancelled":
         refund = deciding.reject(refund.pk, actor=factories.user(), reason="no", now=NOON)
     assert refund.status == old
 
     for _ in range(2):
-        after = lifecycle.record_outcome(refund.pk, said(refund, told), now=NOON)
+        after = outcomes.record_outcome(refund.pk, said(refund, told), now=NOON)
 
     may_pass = old == "approved" or told in Refund.NEXT[old] or told in (old, "pending")
     if old in ("requested", "cancelled") or (not may_pass):
@@ -191,11 +191,11 @@ def test_partial_refunds_over_time_end_in_a_refunded_order_and_one_that_fails_le
     statuses = []
     for usd in ("5", "10", None):
         refund = sent(approve(ask(order, usd)))
-        lifecycle.record_outcome(refund.pk, said(refund), now=NOON)
+        outcomes.record_outcome(refund.pk, said(refund), now=NOON)
         order.refresh_from_db()
         statuses.append((order.status, order.refunded_minor))
     assert statuses == [("partially_refunded", 500), ("partially_refunded", 1500), ("refunded", 2000)]
-    lifecycle.record_outcome(refund.pk, said(refund, "failed"), now=NOON)
+    outcomes.record_outcome(refund.pk, said(refund, "failed"), now=NOON)
     order.refresh_from_db()
     assert (order.status, order.refunded_minor) == ("partially_refunded", 1500)
 
@@ -203,20 +203,20 @@ def test_partial_refunds_over_time_end_in_a_refunded_order_and_one_that_fails_le
 def test_a_status_that_nobody_knows_is_kept_flagged_and_changes_nothing() -> None:
     refund = sent(approve(ask(credited())))
     with pytest.raises(UnrecognisedStatus):
-        lifecycle.record_outcome(refund.pk, said(refund, "unknown", status="on_the_moon"), now=NOON)
+        outcomes.record_outcome(refund.pk, said(refund, "unknown", status="on_the_moon"), now=NOON)
     refund.refresh_from_db()
     assert (refund.status, refund.flagged, refund.provider_status) == ("submitted", True, "on_the_moon")
 
 
 def test_a_refund_of_another_amount_than_asked_is_flagged() -> None:
     refund = sent(approve(ask(credited())))
-    refund = lifecycle.record_outcome(refund.pk, said(refund, amount_minor=1), now=NOON)
+    refund = outcomes.record_outcome(refund.pk, said(refund, amount_minor=1), now=NOON)
     assert (refund.status, refund.flagged) == ("succeeded", True)
 
 
 def test_a_second_refund_under_our_mark_is_booked_as_external_and_flagged() -> None:
     refund = sent(approve(ask(credited(), "5")))
-    lifecycle.record_outcome(refund.pk, said(refund), now=NOON)
+    outcomes.record_outcome(refund.pk, said(refund), now=NOON)
     other = external.apply(said(refund, refund_id="re_twice"), now=NOON)
     assert other is not None
     assert (other.external, other.flagged, other.status) == (True, True, "succeeded")
@@ -225,13 +225,13 @@ def test_a_second_refund_under_our_mark_is_booked_as_external_and_flagged() -> N
 def test_what_comes_back_pays_the_overdraft_first() -> None:
     order = credited()
     refund = sent(approve(ask(order)))
-    lifecycle.record_outcome(refund.pk, said(refund), now=NOON)
+    outcomes.record_outcome(refund.pk, said(refund), now=NOON)
     wallet = Wallet.objects.get()
     version = factories.price()
     factories.credit(order.account, "1")
     held = factories.hold(order.account, version, "1")
     factories.capture(held.id, input_tokens=4000)  # $4 of $1
-    lifecycle.record_outcome(refund.pk, said(refund, "failed"), now=NOON)
+    outcomes.record_outcome(refund.pk, said(refund, "failed"), now=NOON)
     wallet.refresh_from_db()
     assert (wallet.balance, wallet.overdraft) == (17, 0)
 
@@ -240,7 +240,7 @@ def test_a_grant_that_was_filled_meanwhile_gets_no_more_than_it_was_given() -> N
     order = credited()
     refund = sent(approve(ask(order)))
     CreditGrant.objects.filter(pk=order.grant_id).update(amount=15)  # as if five had come back another way
-    lifecycle.record_outcome(refund.pk, said(refund, "failed"), now=NOON)
+    outcomes.record_outcome(refund.pk, said(refund, "failed"), now=NOON)
     CreditGrant.objects.filter(pk=order.grant_id).update(amount=20)
     assert sorted(CreditGrant.objects.values_list("remaining", flat=True)) == [5, 15]
     assert CreditGrant.objects.get(source=refund.number).paid
@@ -249,7 +249,7 @@ def test_a_grant_that_was_filled_meanwhile_gets_no_more_than_it_was_given() -> N
 def test_an_order_in_yuan_goes_back_at_its_own_rate() -> None:
     order = credited("50", currency="CNY")
     refund = sent(approve(ask(order, "20")))
-    refund = lifecycle.record_outcome(refund.pk, said(refund), now=NOON)
+    refund = outcomes.record_outcome(refund.pk, said(refund), now=NOON)
     assert (refund.requested_minor, refund.fee_minor, refund.sent_minor) == (14600, 730, 13870)
     assert (refund.fee_usd, refund.sent_usd) == (1, 19)
     assert Wallet.objects.get().balance == 30
@@ -263,7 +263,7 @@ def test_a_payment_that_was_never_credited_goes_back_in_full_without_a_fee_once(
     assert lifecycle.return_uncredited(order.pk, reason="risk", actor=person, now=NOON) == refund
     assert (refund.status, refund.fee_minor, refund.sent_minor) == ("approved", 0, 2000)
 
-    refund = lifecycle.record_outcome(sent(refund).pk, said(refund), now=NOON)
+    refund = outcomes.record_outcome(sent(refund).pk, said(refund), now=NOON)
     order.refresh_from_db()
     assert (refund.status, order.status, order.in_review, order.refunded_minor) == (
         "succeeded",
@@ -283,8 +283,8 @@ def test_a_return_that_fails_leaves_the_payment_in_review_and_can_be_tried_again
     order = paid_in_review()
     refund = sent(lifecycle.return_uncredited(order.pk, reason="risk", actor=None, now=NOON))
     if gone_first:
-        lifecycle.record_outcome(refund.pk, said(refund), now=NOON)
-    lifecycle.record_outcome(refund.pk, said(refund, "failed"), now=NOON)
+        outcomes.record_outcome(refund.pk, said(refund), now=NOON)
+    outcomes.record_outcome(refund.pk, said(refund, "failed"), now=NOON)
     order.refresh_from_db()
     assert (order.status, order.in_review, order.refunded_minor) == ("paid", True, 0)
     assert Wallet.objects.get().net == 0
@@ -310,7 +310,7 @@ def test_an_external_refund_of_a_payment_in_review_takes_no_credit() -> None:
 # --- The sweep
 def test_the_sweep_claims_each_refund_once_and_waits_longer_each_time() -> None:
     refund = approve(ask(credited()))
-    at = NOON + lifecycle.FIRST_CHECK
+    at = NOON + outcomes.FIRST_CHECK
     waits = []
     for _ in range(8):
         assert sending.claim_due(now=at - timedelta(seconds=1)) == []
@@ -324,6 +324,6 @@ def test_the_sweep_claims_each_refund_once_and_waits_longer_each_time() -> None:
 
 def test_the_books_name_the_refund_in_every_entry() -> None:
     refund = sent(approve(ask(credited())))
-    lifecycle.record_outcome(refund.pk, said(refund), now=NOON)
+    outcomes.record_outcome(refund.pk, said(refund), now=NOON)
     keys = JournalEntry.objects.filter(kind__startswith="refund").order_by("seq").values_list("key", flat=True)
     assert list(keys) == [f"refund:{refund.pk}:held", f"refund:{refund.pk}:paid"]

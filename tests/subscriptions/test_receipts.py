@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import Membership
-from billing.books import details, ledger
+from billing.books import details
 from billing.books.models import JournalEntry
 from billing.errors import NotFound
 from billing.payments.processor_subscriptions import InvoiceProgress
@@ -144,24 +144,17 @@ def test_an_entry_without_a_kept_document_still_makes_a_receipt():
     ledger_entry = paid_invoice(row)
     document = receipts.kept(ledger_entry, ())
     assert document["lines"] == []
-    said_of = receipts._told(ledger_entry, document, NOON, None)
+    said_of = receipts._told(ledger_entry, document, NOON)
     assert said_of.lines[0][1] == said_of.paid == Decimal(20)
 
 
 def test_a_payment_that_went_back_says_so_on_paper_in_the_history_and_in_the_api(client: Client):
     invoice = paid_invoice(subscription())
-    from billing.books.models import System
-    from billing.money import Money
-
-    sent = Money(invoice.paid_usd)
-    ledger.post(
-        JournalEntry.Kind.SUBSCRIPTION_REFUND,
-        ledger.debit(System.REVENUE_SUBSCRIPTION, sent),
-        ledger.credit(System.PROCESSOR_STRIPE, sent),
-        account_id=invoice.account_id,
-        key=receipts.paid_back_key(invoice),
-        now=NOON + timedelta(hours=1),
+    Subscription.objects.filter(pk=invoice.subscription_id).update(status="duplicate")
+    Invoice.objects.filter(pk=invoice.pk).update(
+        refunded_minor=2000, paid_back_minor=2000, paid_back_at=NOON + timedelta(hours=1)
     )
+    invoice = Invoice.objects.get(pk=invoice.pk)
     said = page(invoice)
     assert "Paid back on 2026-" in said
     assert "−$20.00 USD" in said
@@ -169,7 +162,19 @@ def test_a_payment_that_went_back_says_so_on_paper_in_the_history_and_in_the_api
     client.force_login(owner_of(invoice))
     assert "Paid back" in words(client.get(HISTORY))
     [shown] = program(invoice.account).call("GET", "subscription/invoices").json()["results"]
-    assert shown["paid_back_at"] is not None
+    assert (shown["paid_back"], shown["paid_back_at"] is not None) == ("20.00", True)
+
+
+def test_a_payment_of_which_a_part_went_back_says_how_much(client: Client):
+    invoice = paid_invoice(subscription())
+    Invoice.objects.filter(pk=invoice.pk).update(
+        refunded_minor=1747, paid_back_minor=1660, paid_back_at=NOON + timedelta(hours=1)
+    )
+    said = page(Invoice.objects.get(pk=invoice.pk))
+    assert "−$16.60 USD" in said
+    assert "paid back in full" not in said
+    client.force_login(owner_of(invoice))
+    assert "Partly paid back" in words(client.get(HISTORY))
 
 
 # --- who opens it ----------------------------------------------------------------------------------------------------

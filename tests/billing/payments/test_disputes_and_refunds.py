@@ -19,7 +19,7 @@ from billing.payments.models import TopUp
 from billing.payments.models_disputes import EarlyFraudWarning
 from billing.payments.models_risk import RiskAssessment
 from billing.payments.processor_refunds import RefundProgress, RefundState
-from refunds import deciding, lifecycle, sending
+from refunds import deciding, lifecycle, outcomes, sending
 from refunds.errors import NotRefundable
 from refunds.models import Refund
 from tests import factories
@@ -57,7 +57,7 @@ def approve(refund: Refund, staff: User | None = None) -> Refund:
 def sent(refund: Refund) -> Refund:
     """As `submit` leaves it before the provider answers."""
     with transaction.atomic():
-        row, _wallet = lifecycle.locked(refund.pk)
+        row, _wallet = outcomes.locked(refund.pk)
         row.move_to(Refund.Status.SUBMITTED, now=NOON)
         row.submitted_at = NOON
         row.save()
@@ -74,7 +74,7 @@ def outcome(refund: Refund, progress: str) -> Refund:
         refund.currency,
         marks={"refund": str(refund.pk)},
     )
-    return lifecycle.record_outcome(refund.pk, said, now=NOON)
+    return outcomes.record_outcome(refund.pk, said, now=NOON)
 
 
 def in_ledger(code: str) -> Decimal:

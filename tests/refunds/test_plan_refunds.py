@@ -1,0 +1,70 @@
+"""A plan is given back through the real client: quote, submit, settle, send, and what the plan does meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+
+from billing.payments.stripe_processor import get_processor
+from config import clock
+from refunds import plan_lifecycle, plan_settling, quotes
+from refunds.models import Refund
+from refunds.models_plan import PlanRefund
+from subscriptions.models import Invoice, Subscription
+from tests.flush import broken_books
+from tests.refunds.conftest import Shop, inbox, shop, work
+from tests.subscriptions.conftest import Club, club, move
+
+__all__ = ["Shop", "club", "inbox", "move", "shop", "work"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@dataclass
+class Back:
+    """What these tests do again and again."""
+
+    club: Club
+
+    def quote(self) -> quotes.Quote:
+        return plan_lifecycle.preview(self.club.account.pk, now=clock.now())
+
+    def submit(self, quote: quotes.Quote | None = None, *, key: str = "") -> PlanRefund:
+        quote = quote or self.quote()
+        return plan_lifecycle.submit(
+            self.club.account.pk, quote.token, client_key=key or uuid4().hex, actor=self.club.owner, now=clock.now()
+        )
+
+    def go_on(self, refund: PlanRefund) -> PlanRefund:
+        return plan_settling.go_on(refund.pk, processor=get_processor(), now=clock.now())
+
+
+@pytest.fixture
+def back(club: Club) -> Back:
+    return Back(club)
+
+
+def test_a_plan_is_given_back_and_the_account_is_free_at_once(back: Back) -> None:
+    back.club.subscribe("pro")
+    quote = back.quote()
+    assert (quote.possible, quote.lines.paid, quote.lines.fee, quote.lines.final) == (True, 2000, 100, 1900)
+
+    refund = back.submit(quote)
+    assert (refund.status, back.club.row().paused_at is not None) == ("settling", True)
+    refund = back.go_on(refund)
+
+    assert (refund.status, refund.final, refund.sent) == ("succeeded", Decimal("19.00"), Decimal("19.00"))
+    row = back.club.row()
+    assert (row.status, row.end_reason, row.paused_at) == ("ended", "refunded", None)
+    assert back.club.plan() == "free"
+    [made] = back.club.sandbox.refunds()
+    assert (made["amount"], made["status"]) == (1900, "succeeded")
+    invoice = Invoice.objects.get()
+    assert (invoice.refunded_minor, invoice.paid_back_minor) == (2000, 1900)
+    back.club.tell()
+    assert Refund.objects.count() == 1
+    assert broken_books() == []
+    assert Subscription.objects.get().review_reason == ""
