@@ -38,6 +38,11 @@ def go_on(refund_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Pla
     if refund.status in PlanRefund.OPEN and refund.renewed_before and refund.renewal_off_at is None:
         giving_back.stop_renewing(refund.subscription_id, key=_key(refund), processor=processor, now=now)
         _note(refund, "renewal_off_at", now)
+        refund.refresh_from_db()
+        if refund.status in (Status.FAILED, Status.CANCELLED):
+            # It ended while the provider was asked, and whoever ended it found the renewal on: it is off only now.
+            PlanRefund.objects.filter(pk=refund.pk).update(renewal_on_at=None)
+            refund.renewal_on_at = None
     if refund.status == Status.SETTLING:
         refund = settle(refund_id, now=now)
     if refund.status == Status.SUBMITTED:
@@ -48,7 +53,9 @@ def go_on(refund_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Pla
         giving_back.end_at_provider(refund.subscription_id, processor=processor, now=now)
         _note(refund, "plan_ended_at", now)
     elif refund.status in (Status.FAILED, Status.CANCELLED) and _renewal_is_off(refund):
-        giving_back.renew_again(refund.subscription_id, key=_key(refund), processor=processor, now=now)
+        giving_back.renew_again(
+            refund.subscription_id, key=_key(refund), since=refund.created_at, processor=processor, now=now
+        )
         _note(refund, "renewal_on_at", now)
     return _rest(refund_id)
 
