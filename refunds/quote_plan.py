@@ -176,8 +176,8 @@ def never_more(lines: Lines, agreed: Lines) -> Lines:
 def parts(lines: Lines, payments: Sequence[Paid]) -> list[Part]:
     """How it is sent: of the newest payment first, of each no more than is left of it, the fee in the same proportion.
 
-    Every part sends at least a cent. What they send is `final`; with the fee it is `difference + tax`, unless so little is
-    left that a payment for each cent would be too many.
+    Every part sends at least a cent. What they send is `final`; with the fee it is `difference + tax`, unless so
+    little is left that a payment for each cent would be too many.
     """
     asked, fee = lines.difference + lines.tax, lines.fee
     taken: list[list[Any]] = []
