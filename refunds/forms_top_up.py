@@ -56,15 +56,11 @@ class TopUpRefundForm(forms.Form):
         try:
             amount = parse_decimal(told)
         except ValueError:
-            raise forms.ValidationError(
-                _("Write the amount as a number of US dollars, for instance 20.00.")
-            ) from None
+            raise forms.ValidationError(_("Write the amount as a number of US dollars, for instance 20.00.")) from None
         if amount <= 0:
             raise forms.ValidationError(_("The amount must be above zero."))
         if amount >= Decimal(10) ** 12 or amount != amount.quantize(Decimal("0.01")):
-            raise forms.ValidationError(
-                _("The amount has more than two decimal places; cents are the smallest unit.")
-            )
+            raise forms.ValidationError(_("The amount has more than two decimal places; cents are the smallest unit."))
         return amount.quantize(Decimal("0.01"))
 
     @property

@@ -44,7 +44,7 @@ OF_ORDER: Final[dict[str, Any]] = {
     Kind.CREDIT_FROZEN: _("Frozen after a fraud warning about order %(number)s"),
     Kind.CREDIT_RELEASED: _("Released again: credit of order %(number)s"),
 }
-REST_OF_ORDER: Final = _("Only a part of the refund of order %(number)s was approved: the rest is credit again")
+REST_OF_ORDER: Final[Any] = _("Only a part of the refund of order %(number)s was approved: the rest is credit again")
 
 # What went back of a plan's payment.
 OF_INVOICE: Final[dict[str, Any]] = {
