@@ -127,6 +127,12 @@ def _decided_here(refund: Refund) -> bool:
     return refund.kind == Kind.TOP_UP and refund.status == Status.REQUESTED
 
 
+def _kind(refund: Refund) -> str:
+    """Top-up or plan, and whether it was made in the dashboard."""
+    kind = refund.get_kind_display()
+    return format_html("{} · {}", kind, gettext("external")) if refund.external else kind
+
+
 def _of_plan(refund: Refund) -> str:
     """The plan refund that this payment is a part of, or why there is none."""
     if refund.kind == Kind.TOP_UP:
@@ -175,8 +181,8 @@ class RefundAdmin(BillingDesk):
         to("account", _("account")),
         column(_("amount"), lambda one: ui.usd(one.requested_usd), number=True, name="requested_usd"),
         column(_("goes back"), to_provider, number=True, name="sent_minor"),
-        column(_("of"), lambda one: link(one.payment, one.of_number), name="kind"),
-        column(_("external"), lambda one: gettext("yes") if one.external else gettext("no"), name="external"),
+        column(_("kind"), _kind, name="kind"),
+        column(_("of"), lambda one: link(one.payment, f"…{one.of_number[-8:]}"), name="of"),
         at("created_at", _("requested"), "short"),
     )
     list_filter = (Waiting, Since, "kind", "status", "external")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -48,7 +49,12 @@ def _facts(found: Evidence) -> Panel:
     if found.spending is not None:
         rows += _spending(found)
     rows += _risk(found)
-    return Panel(_("Evidence"), (_("what"), _("finding"), _("details")), rows)
+    return Panel(_("Evidence"), (_("what"), _("finding")), [(what, _with(told, more)) for what, told, more in rows])
+
+
+def _with(told: Any, more: Any) -> Any:
+    """A finding with its details below."""
+    return format_html('{}<div class="mh-note">{}</div>', told, more) if more else told
 
 
 def _spending(found: Evidence) -> list[tuple[Any, ...]]:
@@ -65,6 +71,8 @@ def _spending(found: Evidence) -> list[tuple[Any, ...]]:
         "left": ui.usd_text(sums.remaining),
         "held": ui.usd_text(sums.held),
     }
+    if sums.first_at is None:
+        return [(gettext("Used by calls"), used, still)]
     return [
         (gettext("Used by calls"), used, still),
         (gettext("First call"), ui.when(sums.first_at, "full"), ""),

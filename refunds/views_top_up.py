@@ -136,6 +136,9 @@ def _page(
         context |= {"why_not": why_not, "reason": why_not.evidence["reason"], "waiting": waiting and page_of(waiting)}
         return render(request, f"refunds/{name}.html", context, status=status)
     form = form or fresh(offer.unused_usd)
+    form.fields["amount"].help_text = _("At most %(unused)s: what is unused of this payment.") % {
+        "unused": ui.usd_text(offer.unused_usd)
+    }
     asked = _asked(form, offer)
     try:
         context |= _lines(order, offer, asked)
