@@ -20,6 +20,8 @@ from refunds.models_plan import PlanRefund
 
 MODELS: Final = 5
 EARLIER: Final = 5
+LOOKED_AT: Final = 50
+"""Debits at either end of a grant among which the first and the last call are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +121,9 @@ def _spending(order: TopUp) -> Spending | None:
 
 def _call(order: TopUp, direction: str) -> datetime | None:
     """When calls took something out of the grant for the first or the last time: one end of its index."""
-    rows = Posting.objects.filter(account_id=order.account_id, ledger_id=order.grant_id, side=Posting.DEBIT).order_by(
-        direction
-    )
     # Entries of calls are nearly all of the grant's debits; the others are its refunds and disputes.
-    ids = list(rows.values_list("entry_id", flat=True)[:50])
+    debits = Posting.objects.filter(account_id=order.account_id, ledger_id=order.grant_id, side=Posting.DEBIT)
+    ids = debits.order_by(direction).values("entry_id")[:LOOKED_AT]
     entries = JournalEntry.objects.filter(account_id=order.account_id, pk__in=ids, kind=JournalEntry.Kind.USAGE)
     times = list(entries.values_list("at", flat=True))
     if not times:

@@ -7,7 +7,7 @@ happen; `submit` asks for it. `change` leads from the preview back to the form.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib import messages
@@ -39,17 +39,30 @@ def page_of(refund: Refund) -> str:
     return f"/billing/refunds/{refund.pk}"
 
 
-def _order(request: HttpRequest, number: str) -> tuple[TopUp, User]:
+class Asker(NamedTuple):
+    """Who asks, and as what in the account."""
+
+    user: User
+    role: str | None
+
+    @property
+    def finance(self) -> bool:
+        """Speaks for a company's finance."""
+        return self.role in confirming.FINANCE
+
+
+def _order(request: HttpRequest, number: str) -> tuple[TopUp, Asker]:
     """An order of one of the user's accounts whose role may pay there; any other account's is 404."""
     rows = TopUp.objects.visible_to(request.user).select_related("account", "fx_quote", "grant")
     found: TopUp = get_object_or_404(rows, number=number)
     return found, _payer(request, found.account)
 
 
-def _payer(request: HttpRequest, account: Account) -> User:
-    if not may(role_in(request.user, account), "pay") or not isinstance(request.user, User):
+def _payer(request: HttpRequest, account: Account) -> Asker:
+    role = role_in(request.user, account)
+    if not may(role, "pay") or not isinstance(request.user, User):
         raise PermissionDenied(_("Your role in this account does not allow this."))
-    return request.user
+    return Asker(request.user, role)
 
 
 @login_required
@@ -57,35 +70,35 @@ def _payer(request: HttpRequest, account: Account) -> User:
 @require_http_methods(["GET", "HEAD", "POST"])
 def ask(request: HttpRequest, number: str) -> HttpResponse:
     """The form, its preview, and the request."""
-    order, user = _order(request, number)
+    order, asker = _order(request, number)
     if request.method != "POST":
-        return _page(request, order, user)
+        return _page(request, order, asker)
     if not named_here(request, order.account):
         return redirect("refunds_top_up:ask", number)
     form, step = TopUpRefundForm(request.POST), request.POST.get("step", "")
     valid = form.is_valid()
     if step not in ("preview", "submit"):
         name = "top_up_lines" if getattr(request, "htmx", False) else "top_up_ask"
-        return _page(request, order, user, form, name=name)
+        return _page(request, order, asker, form, name=name)
     if not valid:
-        return _page(request, order, user, form, status=422)
+        return _page(request, order, asker, form, status=422)
     if step == "preview":
-        return _page(request, order, user, form, preview=True)
+        return _page(request, order, asker, form, preview=True)
     data = form.cleaned_data
-    confirms = data["confirm"] and confirming.may_confirm(user, order.account)
+    confirms = data["confirm"] and asker.finance
     try:
         refund = lifecycle.request(
             order.pk,
             data["amount"],
             reason=data["reason"],
             category=data["category"],
-            actor=user,
+            actor=asker.user,
             client_key=form.client_key,
-            confirmed_by=user if confirms else None,
+            confirmed_by=asker.user if confirms else None,
             now=clock.now(),
         )
     except BillingError as refusal:
-        return _page(request, order, user, form, problem=refusal, status=int(refusal.status))
+        return _page(request, order, asker, form, problem=refusal, status=int(refusal.status))
     messages.success(request, _("Your request is with our staff. The credit is set aside until they decide."))
     return redirect(page_of(refund))
 
@@ -97,10 +110,10 @@ def confirm(request: HttpRequest, top_up_refund_id: UUID) -> HttpResponse:
     """A company's finance member says that the original payment method is right (F022)."""
     rows = Refund.objects.visible_to(request.user).filter(top_up__isnull=False).select_related("account")
     refund: Refund = get_object_or_404(rows, pk=top_up_refund_id)
-    user = _payer(request, refund.account)
+    asker = _payer(request, refund.account)
     if named_here(request, refund.account):
         try:
-            confirming.confirm(refund.pk, actor=user, now=clock.now())
+            confirming.confirm(refund.pk, actor=asker.user, now=clock.now())
         except BillingError as refusal:
             messages.error(request, str(refusal))
         else:
@@ -111,7 +124,7 @@ def confirm(request: HttpRequest, top_up_refund_id: UUID) -> HttpResponse:
 def _page(
     request: HttpRequest,
     order: TopUp,
-    user: User,
+    asker: Asker,
     form: TopUpRefundForm | None = None,
     *,
     problem: BillingError | None = None,
@@ -123,11 +136,10 @@ def _page(
     context: dict[str, Any] = {
         "order": order,
         "account": order.account,
-        "email": user.email,
+        "email": asker.user.email,
         "method": method_text(order),
         "other_account": order.account != current_account(request),
         "problem": problem,
-        "support_url": "/support",
     }
     try:
         offer = lifecycle.offer(order, Wallet.objects.get(pk=order.account_id), now=now)
@@ -141,9 +153,9 @@ def _page(
     }
     asked = _asked(form, offer)
     try:
-        context |= _lines(order, offer, asked)
+        context |= _lines(order, offer, asked, context["method"])
     except NotRefundable as too_much:
-        context |= _lines(order, offer, offer.unused_usd)
+        context |= _lines(order, offer, offer.unused_usd, context["method"])
         if form.is_bound and "amount" not in form.errors:
             form.add_error("amount", str(too_much))
         preview, status = False, 200 if name == "top_up_lines" else 422
@@ -152,7 +164,7 @@ def _page(
         "preview": preview,
         "offer": offer,
         "company": order.account.kind == Account.Kind.COMPANY,
-        "finance": confirming.may_confirm(user, order.account),
+        "finance": asker.finance,
         "until": lifecycle.refundable_until(order, now=now),
         "categories": Refund.Category.choices,
         "category": dict(Refund.Category.choices).get(form.chosen, ""),
@@ -175,7 +187,7 @@ def _asked(form: TopUpRefundForm, offer: lifecycle.Offer) -> Decimal:
     return found
 
 
-def _lines(order: TopUp, offer: lifecycle.Offer, asked_usd: Decimal) -> dict[str, Any]:
+def _lines(order: TopUp, offer: lifecycle.Offer, asked_usd: Decimal, method: str) -> dict[str, Any]:
     """The lines in what was paid: label, note, sign, amount, how strong it is."""
     found = offer.lines(asked_usd)
     rate = ui.percent(offer.fee_rate, 2)
@@ -197,7 +209,7 @@ def _lines(order: TopUp, offer: lifecycle.Offer, asked_usd: Decimal) -> dict[str
         rows.append((_("Stays as credit"), "", "−", money(found.kept), ""))
         rows.append((_("You ask for"), "", "", money(found.requested), "sum"))
     rows.append((_("Fee of %(rate)s") % {"rate": rate}, _("kept from every refund"), "−", money(found.fee), ""))
-    rows.append((_("You receive"), method_text(order), "", money(found.sent), "total"))
+    rows.append((_("You receive"), method, "", money(found.sent), "total"))
     return {
         "lines": rows,
         "asked_usd": asked_usd,

@@ -328,5 +328,5 @@ def test_a_kind_of_reason_that_is_none_is_refused(order: TopUp) -> None:
 def test_the_page_asks_the_database_little(order: TopUp, owner: User, django_assert_max_num_queries: Any) -> None:
     client = browser(owner)
     client.get(page_of(order))
-    with django_assert_max_num_queries(15):  # three of them session, user and accounts
+    with django_assert_max_num_queries(12):
         client.get(page_of(order))
