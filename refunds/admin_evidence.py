@@ -27,8 +27,10 @@ def evidence_panels(request: HttpRequest, refund: Refund) -> list[Panel]:
     return [_facts(found), _models(found), _earlier(found)]
 
 
-def _alarm(text: str) -> str:
-    return ui.status_badge("attention", text)
+def _alarm(word: str, sentence: str = "") -> str:
+    """A short word that stands out; what is longer follows it, as badges do not wrap."""
+    badge = ui.status_badge("attention", word)
+    return format_html("{} {}", badge, sentence) if sentence else badge
 
 
 def _facts(found: Evidence) -> Panel:
@@ -89,7 +91,7 @@ def _until(found: Evidence) -> str:
     if found.until is None:
         return gettext("The provider sets no end for its refunds.")
     if found.until < clock.now():
-        return _alarm(gettext("The provider takes no refund any more."))
+        return _alarm(gettext("Too late"), gettext("The provider takes no refund any more."))
     return gettext("The provider takes a refund until %(when)s.") % {"when": f"{found.until:%Y-%m-%d %H:%M} UTC"}
 
 
@@ -102,16 +104,24 @@ def _confirmation(refund: Refund) -> str:
             "when": f"{refund.confirmed_at:%Y-%m-%d %H:%M} UTC",
         }
     if refund.needs_confirmation:
-        return _alarm(gettext("Waits for the confirmation of the company's finance"))
+        return _alarm(gettext("Not confirmed"), gettext("Waits for the confirmation of the company's finance"))
     return ""
 
 
 def _risk(found: Evidence) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
     if found.flag is not None:
-        rows.append((gettext("Risk flag"), _alarm(found.flag.reason), link(found.flag, ui.when(found.flag.set_at))))
+        rows.append(
+            (
+                gettext("Risk flag"),
+                _alarm(gettext("Flagged"), found.flag.reason),
+                link(found.flag, ui.when(found.flag.set_at)),
+            )
+        )
     if found.check is not None:
-        rows.append((gettext("Risk check"), status(found.check, "state"), link(found.check, found.order.number)))
+        rows.append(
+            (gettext("Risk check"), status(found.check, "state"), link(found.check, f"…{found.order.number[-8:]}"))
+        )
     rows += [
         (gettext("Fraud warning"), status(one, "state"), f"{one.fraud_type} · {ui.usd_text(one.held)}")
         for one in found.warnings
