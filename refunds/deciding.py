@@ -12,9 +12,12 @@ from django.db import transaction
 from django.db.models import Sum
 from django.utils.translation import gettext_lazy as _
 
+from accounts import audit
 from accounts.models import User
+from billing.books.models import Wallet
 from billing.errors import InvalidRequest, InvalidTransition, SecondPersonNeeded
-from refunds import lifecycle, outcomes, telling
+from refunds import booking, lifecycle, outcomes, telling
+from refunds.errors import DecidedOnPlanRefund, RefundNotConfirmed
 from refunds.models import Refund
 
 Status = Refund.Status
@@ -24,19 +27,39 @@ COUNTED_TOGETHER: Final = timedelta(hours=24)
 def approve(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> Refund:
     """Let it be sent. Above the limit the first yes is kept, and a second person's sends it.
 
-    What one person approved for one account within a day counts together. Nobody approves a request of their own.
+    What one person approved for one account within a day counts together. Nobody approves a request of their own, and
+    a company's waits until its finance has confirmed where the money goes (F022).
     """
+    return _approve(refund_id, None, actor=actor, reason=reason, now=now)
+
+
+def approve_part(refund_id: UUID, amount_usd: Decimal, *, actor: User, reason: str, now: datetime) -> Refund:
+    """Let less of it be sent than was asked for. The rest is credit again at once, and the customer reads the reason.
+
+    The request is that small from now on: above the limit the second person decides about the part, or makes it
+    less still.
+    """
+    return _approve(refund_id, amount_usd, actor=actor, reason=reason, now=now)
+
+
+def _approve(refund_id: UUID, amount_usd: Decimal | None, *, actor: User, reason: str, now: datetime) -> Refund:
     _require(reason)
     with transaction.atomic():
-        refund, _wallet = outcomes.locked(refund_id)
-        if refund.status in (Status.APPROVED, Status.SUBMITTED, Status.SUCCEEDED) and refund.decided_by_id == actor.pk:
+        refund, wallet = outcomes.locked(refund_id)
+        _refuse_part_of_plan(refund)
+        mine = refund.decided_by_id == actor.pk and amount_usd in (None, refund.requested_usd)
+        if mine and refund.status in (Status.APPROVED, Status.SUBMITTED, Status.SUCCEEDED):
             return refund
         if Status.APPROVED not in Refund.NEXT[refund.status]:
             raise InvalidTransition(refund=refund.number, current=str(refund.status), wanted="approved")
         if actor.pk in (refund.requested_by_id, refund.first_approved_by_id):
             raise SecondPersonNeeded(refund=refund.number)
+        if refund.needs_confirmation:
+            raise RefundNotConfirmed(refund=refund.number)
         if refund.top_up is not None:
             lifecycle.check_possible(refund.top_up, now=now)
+        if amount_usd is not None:
+            _reduce(refund, wallet, amount_usd, actor=actor, reason=reason, now=now)
         alone = _approved_lately(refund, actor, now) + refund.requested_usd <= settings.SECOND_PERSON_ABOVE_USD
         if refund.first_approved_by_id is None and not alone:
             refund.first_approved_by, refund.first_approved_at = actor, now
@@ -49,6 +72,27 @@ def approve(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> Refu
         refund.save(update_fields=["status", "status_at", "decided_by", "decided_at", "answer", "check_at"])
         telling.record("refund_approve", refund, actor=actor, reason=reason, before="requested", now=now)
     return refund
+
+
+def _reduce(refund: Refund, wallet: Wallet, amount_usd: Decimal, *, actor: User, reason: str, now: datetime) -> None:
+    before = {"requested_usd": f"{refund.requested_usd:f}", "sent_usd": f"{refund.sent_usd:f}"}
+    lifecycle.reduce(refund, wallet, amount_usd, reason=reason, now=now)
+    refund.save(update_fields=lifecycle.REDUCED)
+    booking.recount(refund, now=now)
+    audit.record(
+        actor=actor,
+        action="refund_part",
+        subject=refund,
+        now=now,
+        reason=reason.strip(),
+        before=before,
+        after={"requested_usd": f"{refund.requested_usd:f}", "sent_usd": f"{refund.sent_usd:f}"},
+    )
+
+
+def _refuse_part_of_plan(refund: Refund) -> None:
+    if refund.plan_refund_id is not None:
+        raise DecidedOnPlanRefund(refund=refund.number, plan_refund=str(refund.plan_refund_id))
 
 
 def reject(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> Refund:
@@ -65,6 +109,7 @@ def _stop(refund_id: UUID, action: str, *, actor: User, reason: str, now: dateti
     _require(reason)
     with transaction.atomic():
         refund, wallet = outcomes.locked(refund_id)
+        _refuse_part_of_plan(refund)
         before = str(refund.status)
         if refund.status == Status.CANCELLED and refund.decided_by_id == actor.pk:
             return refund

@@ -122,7 +122,7 @@ def test_an_order_that_was_not_credited_a_disputed_one_and_a_spent_one_are_refus
         with pytest.raises(NotRefundable) as refusal:
             ask(order, usd)
         reasons.append(refusal.value.evidence["reason"])
-    assert reasons == ["disputed", "amount", "nothing_left", "not_credited"]
+    assert reasons == ["disputed", "more_than_unused", "nothing_left", "not_credited"]
     assert ask(half, "5").requested_minor == 500
 
 
