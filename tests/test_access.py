@@ -240,7 +240,7 @@ def world(settings: Any) -> World:
     found |= {"card_id": card.pk, "setup_id": setup.pk}
     found["alert_id"] = alert_on(account, key).pk
     found["conversation"] = "chat-1"
-    found["top_up_refund_id"] = asked_back(account).pk
+    found["top_up_refund_id"] = found["refund_id"] = asked_back(account).pk
     conversations.set_mode(account.pk, "chat-1", "payg", now=factories.NOON)
     bought = Subscription.objects.create(
         account=account,
