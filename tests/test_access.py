@@ -81,6 +81,8 @@ PAGES: dict[str, dict[str, str | None]] = {
     "books:vouchers": {"POST": "pay"},
     "payments:pay": {"POST": "pay"},
     "payments:check": {"POST": None},
+    "refunds:plan": {"GET": "pay", "POST": "pay"},
+    "refunds:cancel": {"POST": "pay"},
     "refunds_top_up:ask": {"GET": "pay", "POST": "pay"},
     # And an owner or finance alone, by message: tests/refunds/test_top_up_requests.py.
     "refunds_top_up:confirm": {"POST": "pay"},
@@ -240,7 +242,7 @@ def world(settings: Any) -> World:
     found |= {"card_id": card.pk, "setup_id": setup.pk}
     found["alert_id"] = alert_on(account, key).pk
     found["conversation"] = "chat-1"
-    found["top_up_refund_id"] = asked_back(account).pk
+    found["top_up_refund_id"] = found["refund_id"] = asked_back(account).pk
     conversations.set_mode(account.pk, "chat-1", "payg", now=factories.NOON)
     bought = Subscription.objects.create(
         account=account,
