@@ -37,8 +37,10 @@ def money(cents: int) -> str:
     return ui.usd_text(from_minor_units(cents, USD))
 
 
-def lines(told: Lines, policy: RefundPolicy, *, usage_note: str = "", sent: str = "") -> list[Line]:
-    """From what was paid down to what arrives (F091); `sent` says where to."""
+def lines(
+    told: Lines, policy: RefundPolicy, *, usage_note: str = "", sent: str = "", possible: bool = True
+) -> list[Line]:
+    """From what was paid down to what arrives (F091); `sent` says where to. Without `possible` nothing arrives."""
     of_paid = policy.fee_base == RefundPolicy.FeeBase.PAID
     base = _("of all that was paid") if of_paid else _("of the refundable difference")
     found = [
@@ -51,6 +53,8 @@ def lines(told: Lines, policy: RefundPolicy, *, usage_note: str = "", sent: str 
     found.append(Line(_("Fee of %(rate)s") % {"rate": ui.percent(policy.fee_rate, 2)}, base, "−", money(told.fee), ""))
     if told.tax:
         found.append(Line(_("Tax that goes with it"), _("in proportion"), "+", money(told.tax), ""))
+    if not possible:  # a number that nobody gets must not look like one
+        return found[: 4 if told.refunded else 3]
     found.append(Line(_("You receive"), sent, "", money(told.final), "total"))
     return found
 
@@ -128,7 +132,7 @@ def usage_note(facts: Facts) -> str:
         "%(flows)s in %(n)s calls, at the values of their moments",
         calls.made,
     )
-    return text % {"flows": ui.flows(calls.flows), "n": f"{calls.made:,}"}
+    return text % {"flows": _("%(flows)s Flows") % {"flows": f"{round(calls.flows, 2):,}"}, "n": f"{calls.made:,}"}
 
 
 def band(told: Lines, facts: Facts) -> str:
