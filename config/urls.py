@@ -23,6 +23,7 @@ urlpatterns = [
     path("platform/", include("subscriptions.urls")),
     path("", include("subscriptions.urls_extra")),
     path("", include("subscriptions.urls_plans")),
+    path("", include("refunds.urls")),
     path("", include("refunds.urls_top_up")),
     path(settings.ADMIN_PATH, admin.site.urls),
     *([path("sandbox/", include("sandbox.urls"))] if settings.SANDBOX_ENABLED else []),

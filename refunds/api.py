@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from django.db.models import Q
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -15,7 +16,7 @@ from rest_framework.response import Response
 from billing.errors import NotFound
 from billing.money import USD, from_minor_units
 from config.api import ApiView, CsvQuery, Keyset, ListQuery, ListView, UtcField, page_of
-from refunds import listing
+from refunds import listing, shown
 from refunds.models import Refund
 from refunds.models_plan import PlanRefund
 from refunds.models_policy import RefundPolicy
@@ -162,7 +163,7 @@ def summary(row: Row) -> dict[str, Any]:
             "final": told(row.final_minor),
             "sent": told(row.sent_minor),
             "answer": answer,
-            "can_cancel": row.may_cancel,
+            "can_cancel": shown.may_cancel(row),
         }
     return common | {
         "kind": row.kind,
@@ -174,7 +175,7 @@ def summary(row: Row) -> dict[str, Any]:
         "final": told(row.sent_minor, row.currency),
         "sent": told(row.sent_minor if row.status == Refund.Status.SUCCEEDED else 0, row.currency),
         "answer": answer or row.part_reason,
-        "can_cancel": not row.external and row.status in (Refund.Status.REQUESTED, Refund.Status.APPROVED),
+        "can_cancel": shown.may_cancel(row),
     }
 
 
@@ -305,14 +306,14 @@ class RefundList(ListView):
     def pages(self, query: dict[str, Any], size: int) -> Iterator[list[Any]]:
         """Two tables, one order."""
         cursor = query.get("cursor")
-        before: UUID | None = self.keyset.values(cursor)[0] if cursor else None
-        wanted = {"kind": query.get("kind", ""), "status": query.get("status", "")}
+        halves = listing.of(self.account.pk, kind=query.get("kind", ""), status=query.get("status", ""))
+        older = self.keyset.values(cursor)[0].hex if cursor else ""
         while True:
-            page = listing.newest(self.account.pk, **wanted, before=before, size=size)
-            yield page
-            if len(page) < size:
+            page = listing.page(halves, {"before": older}, size=size)
+            yield page.rows
+            if not page.older:
                 return
-            before = page[-1].pk
+            older = page.older
 
     def shown(self, rows: list[Any]) -> Any:
         """Rows as the API tells them."""
@@ -335,7 +336,7 @@ class RefundDetail(ApiView):
 
 def found(view: ApiView, refund_id: UUID) -> Row:
     """A refund of the caller's account. Raises NotFound."""
-    row = listing.find(view.account.pk, refund_id)
+    row = listing.find(refund_id, Q(account=view.account))
     if row is None:
         raise NotFound
     return row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 from uuid import UUID
 
 from django.utils.translation import gettext_lazy as _
@@ -23,6 +23,7 @@ from config import clock
 from config.api import ApiView, UtcField
 from refunds import deciding, lifecycle, plan_lifecycle, tasks
 from refunds.api import RefundDetailOutput, RefundLinesOutput, RefundList, detail, found, plan_lines, text_of, told
+from refunds.deciding import BY_CUSTOMER
 from refunds.errors import NotRefundable
 from refunds.models import Refund
 from refunds.models_plan import PlanRefund
@@ -30,7 +31,7 @@ from refunds.models_policy import RefundPolicy
 from refunds.quotes import Quote
 from subscriptions.api_plan import KEY_HEADER, client_key
 
-LONGEST = 500
+LONGEST: Final = 500
 
 
 class RefundPreviewInput(serializers.Serializer[Any]):
@@ -333,8 +334,8 @@ class RefundCancel(_Asking):
         row, caller = found(self, refund_id), self.caller
         who = {"actor": caller.user, "label": caller.label, "now": clock.now()}
         if isinstance(row, PlanRefund):
-            plan_lifecycle.cancel(row.pk, reason=why, **who)
+            plan_lifecycle.cancel(row.pk, reason=why or BY_CUSTOMER, **who)
             wake(tasks.go_on_with_plan, str(row.pk))
         else:
-            deciding.cancel(row.pk, reason=why or "the customer took it back", **who)
+            deciding.take_back(row.pk, reason=why or BY_CUSTOMER, **who)
         return Response(RefundDetailOutput(detail(found(self, refund_id))).data)

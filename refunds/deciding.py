@@ -21,6 +21,8 @@ from refunds.errors import DecidedOnPlanRefund, RefundNotConfirmed
 from refunds.models import Refund
 
 Status = Refund.Status
+BY_CUSTOMER: Final = "taken back by the customer"
+"""The reason on record; pages say it in the reader's language."""
 COUNTED_TOGETHER: Final = timedelta(hours=24)
 
 
@@ -104,6 +106,20 @@ def cancel(refund_id: UUID, *, actor: User | None, reason: str, label: str = "",
     """The customer, or somebody for the customer, takes the request back before it was sent. Without an actor a
     program did, which `label` names."""
     return _stop(refund_id, "refund_cancel", actor=actor, reason=reason, label=label, now=now)
+
+
+def take_back(refund_id: UUID, *, actor: User | None, reason: str, label: str = "", now: datetime) -> Refund:
+    """`cancel` by the customer, of what the customer asked for. What we owe unasked goes back all the same."""
+    with transaction.atomic():
+        refund, _wallet = outcomes.locked(refund_id)
+        if refund.external or refund.top_up is None or refund.top_up.grant_id is None:
+            raise InvalidTransition(
+                _("This refund goes back without a request of yours and cannot be cancelled."),
+                refund=refund.number,
+                current=str(refund.status),
+                wanted="cancelled",
+            )
+        return cancel(refund_id, actor=actor, reason=reason, label=label, now=now)
 
 
 def _stop(refund_id: UUID, action: str, *, actor: User | None, reason: str, label: str = "", now: datetime) -> Refund:

@@ -49,7 +49,7 @@ def go_on(refund_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Pla
         for part in list(Refund.objects.filter(plan_refund=refund, status__in=_TO_SEND).order_by("pk")):
             sending.check(part.pk, processor=processor, now=now)
         refund.refresh_from_db()
-    if refund.status == Status.SUCCEEDED and refund.plan_ended_at is None:
+    if _plan_is_alive_there(refund):
         giving_back.end_at_provider(refund.subscription_id, processor=processor, now=now)
         _note(refund, "plan_ended_at", now)
     elif refund.status in (Status.FAILED, Status.CANCELLED) and _renewal_is_off(refund):
@@ -72,15 +72,24 @@ def _renewal_is_off(refund: PlanRefund) -> bool:
     return refund.renewed_before and refund.renewal_on_at is None and refund.succeeded_at is None
 
 
+def _plan_is_alive_there(refund: PlanRefund) -> bool:
+    """It ended here with the success, also when a bank has returned the money since."""
+    return refund.succeeded_at is not None and refund.plan_ended_at is None
+
+
 def _note(refund: PlanRefund, field: str, now: datetime) -> None:
     PlanRefund.objects.filter(pk=refund.pk, **{field: None}).update(**{field: now})
     setattr(refund, field, now)
 
 
 def _rest(refund_id: UUID) -> PlanRefund:
-    """Nothing more to do: the sweep leaves it alone. Waiting for calls, a decision or the provider, it comes again."""
+    """Nothing more to do: the sweep leaves it alone. Waiting for calls, a decision or the provider, it comes again.
+
+    An outcome that came after the last step was taken leaves a step to take.
+    """
     refund = PlanRefund.objects.get(pk=refund_id)
-    done = refund.status not in PlanRefund.OPEN
+    left = _plan_is_alive_there(refund) or _renewal_is_off(refund)
+    done = refund.status not in PlanRefund.OPEN and not left
     waits = refund.status == Status.REQUESTED
     if done or waits:
         # Only from the state that was just seen: an outcome that came meanwhile has something to do.

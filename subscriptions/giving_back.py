@@ -7,6 +7,7 @@ Who calls those that take a row holds the wallet's lock. Those that ask the prov
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from django.db import transaction
@@ -16,8 +17,11 @@ from accounts import api_keys
 from accounts.models import ApiKey
 from billing.errors import Conflict
 from billing.payments.processor import PaymentProcessor
+from billing.payments.processor_subscriptions import SubscriptionProgress
 from subscriptions import performing, settling
 from subscriptions.models import Invoice, PlanChange, QuotaWindow, Subscription
+
+_GONE: Final = frozenset({SubscriptionProgress.ENDED, SubscriptionProgress.EXPIRED})
 
 
 class RefundUnderWay(Conflict):
@@ -71,9 +75,10 @@ def stop_renewing(subscription_id: UUID, *, key: str, processor: PaymentProcesso
     if not row.in_force:
         return
     state = processor.subscription(row.provider_id)
-    if state.schedule_id:
+    alive = state.progress not in _GONE  # else there is nothing to renew, and what is true is recorded below
+    if alive and state.schedule_id:
         processor.withdraw_change(state.schedule_id)
-    if not state.cancel_at_period_end:
+    if alive and not state.cancel_at_period_end:
         processor.renew(row.provider_id, on=False, idempotency_key=f"{key}:off")
     settling.settle(subscription_id, processor=processor, now=now)
 
@@ -88,7 +93,8 @@ def renew_again(
     row = Subscription.objects.get(pk=subscription_id)
     if not row.in_force:
         return
-    if processor.subscription(row.provider_id).cancel_at_period_end:
+    state = processor.subscription(row.provider_id)
+    if state.progress not in _GONE and state.cancel_at_period_end:
         processor.renew(row.provider_id, on=True, idempotency_key=f"{key}:on")
     row = settling.settle(subscription_id, processor=processor, now=now)
     wish = _smaller_plan_again(row, key=key, since=since, now=now)

@@ -81,6 +81,8 @@ PAGES: dict[str, dict[str, str | None]] = {
     "books:vouchers": {"POST": "pay"},
     "payments:pay": {"POST": "pay"},
     "payments:check": {"POST": None},
+    "refunds:plan": {"GET": "pay", "POST": "pay"},
+    "refunds:cancel": {"POST": "pay"},
     "refunds_top_up:ask": {"GET": "pay", "POST": "pay"},
     # And an owner or finance alone, by message: tests/refunds/test_top_up_requests.py.
     "refunds_top_up:confirm": {"POST": "pay"},

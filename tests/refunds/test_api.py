@@ -13,13 +13,14 @@ import pytest
 from accounts.models import Account, AuditRecord
 from billing.payments.stripe_processor import get_processor
 from config import clock
-from refunds import deciding, plan_settling
+from refunds import deciding, lifecycle, plan_settling
 from refunds.models import Refund
 from refunds.models_plan import PlanRefund
 from tests import factories
 from tests.api import Program, problem, program
 from tests.flush import broken_books
 from tests.refunds.conftest import Desk, Shop, broker_away, desk, inbox, shop, work
+from tests.refunds.orders import paid_in_review
 from tests.subscriptions.conftest import Club, club, move
 
 __all__ = ["Shop", "broker_away", "club", "desk", "inbox", "move", "shop", "work"]
@@ -174,6 +175,15 @@ def test_a_top_ups_refund_is_taken_back_by_a_program_and_the_credit_is_there_aga
         assert (taken.status_code, taken.json()["status"], desk.net()) == (200, "cancelled", 20)
     record = AuditRecord.objects.get(action="refund_cancel")
     assert (record.actor, record.actor_label.startswith("management key mk-")) == (None, True)
+
+
+def test_what_goes_back_without_a_request_is_not_taken_back(finance: Program, shop: Shop) -> None:
+    order = paid_in_review(account=shop.account)
+    refund = lifecycle.return_uncredited(order.pk, reason="risk", actor=factories.user(), now=clock.now())
+    assert finance.get(f"/api/v1/refunds/{refund.pk}").json()["can_cancel"] is False
+    problem(asked(finance, f"refunds/{refund.pk}/cancel", {}, None), 409, "invalid_transition")
+    refund.refresh_from_db()
+    assert refund.status == "approved"
 
 
 def test_a_top_up_of_which_nothing_is_left_says_why(desk: Desk, finance: Program) -> None:

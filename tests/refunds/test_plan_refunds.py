@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
-from uuid import uuid4
 
 import pytest
 
 from billing.payments.stripe_processor import get_processor
 from config import clock
-from refunds import plan_lifecycle, plan_settling, quotes
+from refunds import plan_lifecycle
 from refunds.models import Refund
-from refunds.models_plan import PlanRefund
 from subscriptions import giving_back
 from subscriptions.models import Invoice, Subscription
 from tests.flush import broken_books
-from tests.refunds.conftest import Shop, inbox, shop, work
-from tests.subscriptions.conftest import Club, club, move
+from tests.refunds.giving import Back, Shop, back, club, inbox, move, shop, work
 
-__all__ = ["Shop", "club", "inbox", "move", "shop", "work"]
+__all__ = ["Shop", "back", "club", "inbox", "move", "shop", "work"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@dataclass
-class Back:
-    """What these tests do again and again."""
-
-    club: Club
-
-    def quote(self) -> quotes.Quote:
-        return plan_lifecycle.preview(self.club.account.pk, now=clock.now())
-
-    def submit(self, quote: quotes.Quote | None = None, *, key: str = "") -> PlanRefund:
-        quote = quote or self.quote()
-        return plan_lifecycle.submit(
-            self.club.account.pk, quote.token, client_key=key or uuid4().hex, actor=self.club.owner, now=clock.now()
-        )
-
-    def go_on(self, refund: PlanRefund) -> PlanRefund:
-        return plan_settling.go_on(refund.pk, processor=get_processor(), now=clock.now())
-
-
-@pytest.fixture
-def back(club: Club) -> Back:
-    return Back(club)
 
 
 def test_a_plan_is_given_back_and_the_account_is_free_at_once(back: Back) -> None:
