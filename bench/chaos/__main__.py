@@ -20,16 +20,20 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from bench.chaos.clients import Buyer, Caller, Client, Log, Redeemer
+from bench.chaos.clients import Caller, Client, Log, Redeemer
 from bench.chaos.clients_plans import Subscriber, shares
+from bench.chaos.clients_refunds import Regretter
 from bench.chaos.faults import Faults
 from bench.chaos.stack import Stack
 
 OFFSETS: Final = ("+3m", "+15m", "+1h", "+3h", "+6h")
 """How far the clock is moved while things settle: what sweeps find late, they find now."""
 SETTLE_SECONDS: Final = 45.0
+CALM_SECONDS: Final = 30.0
 CODES: Final = 400
-PARTIES: Final = ("captures", "voids", "top-ups", "redemptions", "plans", "Flows")
+ITS_HOUR: Final = frozenset({"orders", "holds", "refunds", "plan refunds"})
+"""What waits for a moment of its own: to expire, or to be asked about again."""
+PARTIES: Final = ("captures", "voids", "top-ups", "redemptions", "plans", "Flows", "refunds")
 
 
 def main() -> int:
@@ -59,15 +63,20 @@ def _run(folder: Path, args: argparse.Namespace) -> int:
         log, over = Log(folder / "acknowledged.jsonl"), threading.Event()
         clients = _clients(stack.url, log, over, people, args.seed)
         faults = Faults(stack, seed=args.seed, seconds=args.seconds, at_least=args.faults)
-        for thread in (*clients, faults):
-            thread.start()
+        people_too = stack.beside("bench.chaos.people", str(log.path), str(args.seed))
+        for client in clients:
+            client.start()
+        time.sleep(CALM_SECONDS)  # so that there is something to change and to give back when things break
+        faults.start()
         faults.join()
         over.set()
         stack.wait_ready(120)
         for client in clients:
             client.join(120)
         faults.end()
-        _settle(stack)
+        people_too.terminate()
+        people_too.wait()
+        _settle(stack, str(log.path), str(args.seed))
         told: dict[str, Any] = json.loads(stack.run("bench.chaos.verdict", str(folder / "acknowledged.jsonl")))
         checks = {name: stack.manage(name) for name in ("verify_books", "verify_charges")}
     return _table(args, faults, told, checks)
@@ -91,27 +100,25 @@ def _clients(url: str, log: Log, over: threading.Event, people: dict[str, Any], 
         found.append(Subscriber(url, log, over, seed=f"plan-{seed}-{n}", **more))
     for n, buyer in enumerate(people["buyers"]):
         headers = bearer(buyer["secret"])
-        found.append(Buyer(url, log, over, seed=f"buy-{seed}-{n}", headers=headers, account=buyer["account"]))
+        found.append(Regretter(url, log, over, seed=f"buy-{seed}-{n}", headers=headers, account=buyer["account"]))
         codes = random.Random(f"{seed}-{n // 2}").sample(people["codes"], CODES)  # two walk the same way, and race
         more = {"headers": headers, "account": buyer["account"], "codes": codes}
         found.append(Redeemer(url, log, over, seed=f"redeem-{seed}-{n}", **more))
     return found
 
 
-def _settle(stack: Stack) -> None:
+def _settle(stack: Stack, *people: str) -> None:
     """Let time pass until nothing waits. What still waits at the end is in the table."""
     for offset in OFFSETS:
         (stack.folder / "clock-offset").write_text(offset)
         deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline:
+            stack.run("bench.chaos.people", *people, "--rest")
             time.sleep(3)
             left = json.loads(stack.run("bench.chaos.verdict", "waiting"))
             if not any(left.values()):
                 return
-            if (
-                not any(count for name, count in left.items() if name not in {"orders", "holds"})
-                and offset != OFFSETS[-1]
-            ):
+            if not any(count for name, count in left.items() if name not in ITS_HOUR) and offset != OFFSETS[-1]:
                 break  # only what waits for its hour
     return
 
@@ -133,6 +140,11 @@ def _table(args: argparse.Namespace, faults: Faults, told: dict[str, Any], check
     lines.append(
         f"  calls with Flows {flows['with Flows']}, by Extra Usage {flows['by Extra Usage']}, refused {flows['refused']}"
     )
+    refunds = told["refunds"]
+    lines.append(
+        f"  refunds of plans {refunds['plans']}, of top-ups {refunds['top-ups']}, in the dashboard {refunds['external']}, "
+        f"flagged for a person {refunds['flagged']}; sent {refunds['sent']}; refused {refunds['refused']}"
+    )
     lines.append(f"  events: {told['events']['by state']}; open at the end: {told['open at the end']}")
     lines.append(f"  clients: {told['notes']}")
     wrong = [told[name] for name in PARTIES if told[name]["lost"] or told[name]["doubled"]]
@@ -145,7 +157,9 @@ def _table(args: argparse.Namespace, faults: Faults, told: dict[str, Any], check
         if code:
             lines.append(said)
     _say("\n".join(lines))
-    stuck = sum(told["open at the end"][name] for name in ("events", "orders", "plans", "changes"))
+    stuck = sum(
+        told["open at the end"][name] for name in ("events", "orders", "plans", "changes", "refunds", "plan refunds")
+    )
     few = sum(faults.done.values()) < args.faults
     return int(bool(wrong or stuck or few or any(code for code, _said in checks.values())))
 

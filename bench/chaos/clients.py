@@ -11,6 +11,7 @@ import random
 import re
 import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ import httpx
 
 PATIENCE: Final = 45.0
 """Seconds that a client tries one request again before it lets go of it; then the outcome is open."""
+CARDS: Final = {"4242424242424242": 12, "4000000000009995": 3, "4000000000007726": 3, "4000000000005126": 2}
+"""Good; declined; its refunds are pending first; its refunds fail later."""
 FINAL: Final = frozenset({"flow_5h_exhausted", "flow_week_exhausted", "flow_period_exhausted"})
 """What 429 says when waiting for a moment does not help."""
 
@@ -26,6 +29,7 @@ class Log:
     """One JSON line an acknowledgement, written before the client goes on."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._file = path.open("a", buffering=1)
         self._lock = threading.Lock()
         self.counts: dict[str, int] = {}
@@ -163,7 +167,8 @@ class Buyer(Client):
         while not order.get("checkout_url") and time.monotonic() < deadline:
             answer = self.ask("POST", "/api/v1/top-ups", json=body, headers={"Idempotency-Key": key})
             if answer is None or answer.status_code not in (200, 201):
-                return self.log.note("not ordered", key=key, body=answer.text[:300] if answer else "")
+                self.log.note("not ordered", key=key, body=answer.text[:300] if answer else "")
+                return
             order = answer.json()
         self.log.note("ordered", key=key, order=order["order"], account=self.account)
         if order.get("checkout_url") and self.draw.random() > 0.1:
@@ -171,17 +176,19 @@ class Buyer(Client):
         for _look in range(8):
             shown = self.ask("GET", f"/api/v1/top-ups/{order['order']}")
             if shown is not None and shown.status_code == 200 and shown.json()["status"] == "credited":
-                return self.log.note(
-                    "credited", order=order["order"], account=self.account, amount=shown.json()["amount"]
-                )
+                self.log.note("credited", order=order["order"], account=self.account, amount=shown.json()["amount"])
+                self.after(order["order"], Decimal(shown.json()["amount"]))
+                return
             time.sleep(1)
-        return None
+
+    def after(self, order: str, amount: Decimal) -> None:
+        """What the customer does when the credit has come."""
 
     def _pay(self, order: dict[str, Any], method: str) -> None:
         """Press the button until the page says that it is paid or closed."""
         page = order["checkout_url"]
         if method == "card":
-            paid = self.pay_by_card(page, "4000000000009995" if self.draw.random() < 0.15 else "4242424242424242")
+            paid = self.pay_by_card(page, self.draw.choices(list(CARDS), list(CARDS.values()))[0])
         else:
             outcome = self.draw.choice(["succeed", "succeed", "delayed_succeed", "fail"])
             paid = self.press(page, "wallet", {"kind": method, "outcome": outcome}) and outcome != "delayed_succeed"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from typing import Any, Final
 
+from bench.chaos import clients_refunds
 from bench.chaos.clients import PATIENCE, Client
 
 PLANS: Final = ("pro", "max", "ultra")
-MOVES: Final = {"renew": 8, "change": 5, "cancel": 2, "keep": 2, "decline and renew": 1, "end": 1}
+MOVES: Final = {"renew": 8, "change": 5, "cancel": 2, "keep": 2, "decline and renew": 1, "end": 1, "give back": 5}
+MONTHS: Final = 8
+"""For how many a subscription renews. Of more than ten in a minute the oldest invoices would never be asked about."""
 BAD_CARD, GOOD_CARD = "4000000000009995", "4242424242424242"
 
 
@@ -20,6 +24,7 @@ class Subscriber(Client):
         super().__init__(*arguments, **more)
         self.accounts, self.provider = accounts, provider
         self.sessions: dict[str, str] = {}
+        self.renewed: Counter[str] = Counter()
 
     def once(self) -> None:
         """One account: a plan if it has none, and else one of the things that customers and providers do."""
@@ -34,6 +39,8 @@ class Subscriber(Client):
             move = self.draw.choices(list(MOVES), list(MOVES.values()))[0]
             if move == "change":
                 self._change(one, now["plan"]["code"])
+            elif move == "give back":
+                self._give_back(one)
             elif move in ("cancel", "keep"):
                 self._cancel(one, on=move == "cancel")
             else:
@@ -57,7 +64,8 @@ class Subscriber(Client):
             told = answer.json()
         if not told.get("checkout_url") or self.draw.random() < 0.1:
             return self.log.note("plan page left", account=one["account"])
-        card = BAD_CARD if self.draw.random() < 0.15 else GOOD_CARD
+        fate = self.draw.random()
+        card = BAD_CARD if fate < 0.15 else self.draw.choice(clients_refunds.CARDS) if fate < 0.4 else GOOD_CARD
         if not self.pay_by_card(told["checkout_url"], card):
             return self.log.note("plan not paid", account=one["account"])
         self.log.note("plan paid", account=one["account"], subscription=told["id"])
@@ -87,6 +95,13 @@ class Subscriber(Client):
         if done is not None and done.status_code == 200:
             self.log.note("plan ends" if on else "plan goes on", account=one["account"])
 
+    def _give_back(self, one: dict[str, str]) -> None:
+        def ask(method: str, path: str, key: str, body: object) -> Any:
+            return self.own(method, one, path, key, body)
+
+        key = f"{self.name}-{next(self.numbers)}"
+        clients_refunds.give_plan_back(ask, key, draw=self.draw, log=self.log, account=one["account"])
+
     def _provider_does(self, one: dict[str, str], move: str) -> None:
         """What time does at the provider: a month passes in a second."""
         session = self.sessions.get(one["account"])
@@ -96,6 +111,10 @@ class Subscriber(Client):
         if page is None or page.status_code != 200 or not page.json()["subscription"]:
             return
         actions = {"renew": ["renew"], "decline and renew": ["fail_next_payment", "renew"], "end": ["cancel"]}[move]
+        if "renew" in actions:
+            self.renewed[session] += 1
+            if self.renewed[session] > MONTHS:
+                return
         for action in actions:
             body = {"id": page.json()["subscription"], "action": action}
             done = self.ask("POST", "/sandbox/control/subscriptions", json=body)

@@ -29,6 +29,7 @@ WEIGHTS: Final = {
     "events disturbed": 4,
     "provider's answers lost": 4,
     "provider refuses": 3,
+    "refunds pending": 2,
 }
 
 
@@ -87,6 +88,9 @@ class Faults(threading.Thread):
             ),
             "provider's answers lost": lambda: self._control(
                 "faults", {"kind": "lose", "path_regex": "^/v1/", "times": draw.randint(1, 4)}
+            ),
+            "refunds pending": lambda: self._control(
+                "switches", {"refunds": draw.choice(["succeed", "succeed", "pending", "requires_action", "fail"])}
             ),
             "provider refuses": lambda: self._control(
                 "faults",

@@ -76,6 +76,8 @@ def main() -> None:
                     label="",
                     now=now,
                 )
+    for number in (1, 2):
+        User.objects.create_user(f"chaos-staff-{number}@example.com", is_staff=True)
     model = Model.objects.create(slug="chaos/model", name="Chaos", vendor="chaos", max_output_tokens=4096)
     PriceVersion.objects.create(
         model=model,

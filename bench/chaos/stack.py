@@ -86,6 +86,16 @@ class Stack:
         )
         return done.stdout
 
+    def beside(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """A Python module that works on beside the stack, until somebody ends it. It is never killed as a fault."""
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            env=self.environment(),
+            stdout=self.log,
+            stderr=self.log,
+        )
+
     def manage(self, *arguments: str) -> tuple[int, str]:
         """A management command: its exit status and what it said."""
         done = subprocess.run(

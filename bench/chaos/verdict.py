@@ -17,7 +17,7 @@ from typing import Any
 
 import django
 
-from bench.chaos import verdict_plans
+from bench.chaos import verdict_plans, verdict_refunds
 
 
 def main() -> None:
@@ -41,6 +41,7 @@ def waiting() -> dict[str, int]:
         "deliveries": Delivery.objects.filter(state__in=["pending", "sending"]).count(),
         "payments": StoredObject.objects.filter(kind="payment_intent", data__status="processing").count(),
         **verdict_plans.waiting(),
+        **verdict_refunds.waiting(),
     }
 
 
@@ -57,6 +58,7 @@ def verdict(path: Path) -> dict[str, Any]:
         "redemptions": _redemptions(notes["redeemed"]),
         "plans": verdict_plans.payments(notes),
         "Flows": verdict_plans.flows(notes),
+        "refunds": verdict_refunds.refunds(notes),
         "events": _events(),
         "open at the end": waiting(),
         "notes": {what: len(found) for what, found in sorted(notes.items())},

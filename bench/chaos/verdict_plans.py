@@ -42,16 +42,19 @@ def payments(notes: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     for meta in JournalEntry.objects.filter(kind=JournalEntry.Kind.SUBSCRIPTION_REFUND).values_list("meta", flat=True):
         back[meta["provider"]] += 1
     intents = dict(Invoice.objects.exclude(payment_intent_id="").values_list("payment_intent_id", "provider_id"))
-    sent = StoredObject.objects.filter(kind="refund", data__status="succeeded").values_list("data", flat=True)
-    returned = {data["id"]: data for data in sent if data["payment_intent"] in intents}
+    sent = StoredObject.objects.filter(kind="refund").values_list("data", flat=True)
+    tried = {data["id"]: data for data in sent if data["payment_intent"] in intents}  # a bank may return what went
+    returned = {name: data for name, data in tried.items() if data["status"] == "succeeded"}
     lost += [f"{refund} sent and not booked" for refund in returned if not back[refund]]
-    doubled += [f"{refund} booked" for refund in back if refund not in returned or back[refund] > 1]
+    doubled += [f"{refund} booked" for refund in back if refund not in tried or back[refund] > 1]
     of_invoice: Counter[str] = Counter()
     for data in returned.values():
         of_invoice[intents[data["payment_intent"]]] += data["amount"]
     second = Invoice.objects.filter(subscription__status=Subscription.Status.DUPLICATE, paid_minor__gt=0)
     undone = dict(second.values_list("provider_id", "paid_minor"))
-    lost += [f"{one} not paid back" for one, paid in undone.items() if of_invoice[one] < paid]
+    # Where the provider says that it failed, a person was called.
+    failed = {intents[data["payment_intent"]] for data in tried.values() if data["status"] in ("failed", "canceled")}
+    lost += [f"{one} not paid back" for one, paid in undone.items() if of_invoice[one] < paid and one not in failed]
     doubled += [f"{one} paid back" for one in of_invoice if of_invoice[one] > (ours.get(one) or 0)]
 
     rows = {str(row.pk): row for row in Subscription.objects.all()}
