@@ -30,6 +30,7 @@ urlpatterns = [
     path("api/v1/", include("accounts.api_urls")),
     path("api/v1/", include("billing.api_urls")),
     path("api/v1/", include("subscriptions.api_urls")),
+    path("api/v1/", include("refunds.api_urls")),
     path("api/schema/", ApiSchema.as_view(), name="api-schema"),
     path("api/docs/", ApiDocs.as_view(url_name="api-schema"), name="api-docs"),
     re_path(r"^api/", errors.nothing_here, name="api-nothing-here"),

@@ -21,6 +21,8 @@ from refunds.errors import DecidedOnPlanRefund, RefundNotConfirmed
 from refunds.models import Refund
 
 Status = Refund.Status
+BY_CUSTOMER: Final = "taken back by the customer"
+"""The reason on record; pages say it in the reader's language."""
 COUNTED_TOGETHER: Final = timedelta(hours=24)
 
 
@@ -100,18 +102,33 @@ def reject(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> Refun
     return _stop(refund_id, "refund_reject", actor=actor, reason=reason, now=now)
 
 
-def cancel(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> Refund:
-    """The customer, or somebody for the customer, takes the request back before it was sent."""
-    return _stop(refund_id, "refund_cancel", actor=actor, reason=reason, now=now)
+def cancel(refund_id: UUID, *, actor: User | None, reason: str, label: str = "", now: datetime) -> Refund:
+    """The customer, or somebody for the customer, takes the request back before it was sent. Without an actor a
+    program did, which `label` names."""
+    return _stop(refund_id, "refund_cancel", actor=actor, reason=reason, label=label, now=now)
 
 
-def _stop(refund_id: UUID, action: str, *, actor: User, reason: str, now: datetime) -> Refund:
+def take_back(refund_id: UUID, *, actor: User | None, reason: str, label: str = "", now: datetime) -> Refund:
+    """`cancel` by the customer, of what the customer asked for. What we owe unasked goes back all the same."""
+    with transaction.atomic():
+        refund, _wallet = outcomes.locked(refund_id)
+        if refund.external or refund.top_up is None or refund.top_up.grant_id is None:
+            raise InvalidTransition(
+                _("This refund goes back without a request of yours and cannot be cancelled."),
+                refund=refund.number,
+                current=str(refund.status),
+                wanted="cancelled",
+            )
+        return cancel(refund_id, actor=actor, reason=reason, label=label, now=now)
+
+
+def _stop(refund_id: UUID, action: str, *, actor: User | None, reason: str, label: str = "", now: datetime) -> Refund:
     _require(reason)
     with transaction.atomic():
         refund, wallet = outcomes.locked(refund_id)
         _refuse_part_of_plan(refund)
         before = str(refund.status)
-        if refund.status == Status.CANCELLED and refund.decided_by_id == actor.pk:
+        if refund.status == Status.CANCELLED and refund.decided_by_id == (actor.pk if actor else None):
             return refund
         if refund.status not in (Status.REQUESTED, Status.APPROVED):
             raise InvalidTransition(
@@ -123,7 +140,7 @@ def _stop(refund_id: UUID, action: str, *, actor: User, reason: str, now: dateti
         refund.decided_by, refund.decided_at, refund.answer = actor, now, reason.strip()[:500]
         refund.save(update_fields=["decided_by", "decided_at", "answer"])
         outcomes.close(refund, wallet, Status.CANCELLED, why=action.removeprefix("refund_"), now=now)
-        telling.record(action, refund, actor=actor, reason=reason, before=before, now=now)
+        telling.record(action, refund, actor=actor, reason=reason, before=before, label=label, now=now)
     return refund
 
 

@@ -26,6 +26,7 @@ from config.ids import uuid7
 from refunds import booking, confirming, models_policy, quote, telling
 from refunds.errors import NotRefundable
 from refunds.models import Refund
+from refunds.models_plan import PlanRefund
 from refunds.outcomes import FIRST_CHECK, book_new, number_of
 
 Status = Refund.Status
@@ -83,6 +84,7 @@ def request(
     now: datetime,
     category: str = "",
     confirmed_by: User | None = None,
+    label: str = "",
 ) -> Refund:
     """Ask for some of a top-up back (None: all that is unused) and hold it out of that payment's grant at once.
 
@@ -102,11 +104,14 @@ def request(
             if before.top_up_id != top_up_id or amount_usd not in (None, before.asked_usd or before.requested_usd):
                 raise IdempotencyConflict(refund=before.number)
             return before
+        if PlanRefund.objects.filter(account_id=order.account_id, client_key=client_key).exists():
+            raise IdempotencyConflict  # the same key, for a plan
         found = offer(order, wallet, now=now)
         sums = found.sums(found.unused_usd if amount_usd is None else amount_usd)
         refund = _new(order, sums, reason=reason, actor=actor, key=client_key, now=now)
         refund.category = category
         book_new(refund, now=now)
+        telling.record("refund_request", refund, actor=actor, reason=reason, before="", label=label, now=now)
         if refund.needs_confirmation:
             if confirmed_by is None:
                 confirming.ask_for(refund, now=now)

@@ -20,6 +20,7 @@ from billing.payments.numbers import PREFIX, order_number
 from config.ids import uuid7
 from refunds import eligibility, facts, plan_telling, quotes
 from refunds.errors import NotRefundable
+from refunds.models import Refund
 from refunds.models_plan import PlanRefund
 from refunds.quotes import Quote
 from subscriptions import giving_back, settling
@@ -53,6 +54,8 @@ def submit(
         again = PlanRefund.objects.filter(account_id=wallet.account_id, client_key=client_key).first()
         if again is not None:
             return _same(again, token)
+        if Refund.objects.filter(account_id=wallet.account_id, client_key=client_key).exists():
+            raise IdempotencyConflict  # the same key, for a top-up
         agreed = quotes.read(token, now=now)
         row = Subscription.objects.select_related("account", "plan_version__plan")
         subscription = row.filter(pk=agreed.subscription_id, account_id=account_id).first()

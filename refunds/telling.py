@@ -48,10 +48,13 @@ def outcome(refund: Refund, *, now: datetime) -> None:
     )
 
 
-def record(action: str, refund: Refund, *, actor: User | None, reason: str, before: str, now: datetime) -> None:
-    """A person's decision, with its reason."""
+def record(
+    action: str, refund: Refund, *, actor: User | None, reason: str, before: str, now: datetime, label: str = ""
+) -> None:
+    """A person's decision, with its reason; `label` names a program that acts for nobody in particular."""
     audit.record(
         actor=actor,
+        actor_label=label,
         action=action,
         subject=refund,
         now=now,

@@ -27,6 +27,7 @@ from billing.waking import wake
 from config import clock
 from config.exports import stream
 from refunds import confirming, deciding, listing, plan_lifecycle, shown
+from refunds.deciding import BY_CUSTOMER
 from refunds.forms import SubmitForm
 from refunds.models import Refund
 from refunds.models_plan import PlanRefund
@@ -35,8 +36,6 @@ from refunds.quotes import RefundQuoteExpired
 from refunds.tasks import go_on_with_plan
 
 BOM: Final = "\ufeff"
-BY_CUSTOMER: Final = "taken back by the customer"
-"""The reason on record; the page says it in the reader's language."""
 
 
 # --- The list --------------------------------------------------------------------------------------------------------
@@ -176,7 +175,7 @@ def cancel(request: HttpRequest, refund_id: UUID) -> HttpResponse:
                 plan_lifecycle.cancel(refund.pk, actor=request.user, reason=BY_CUSTOMER, now=clock.now())
                 wake(go_on_with_plan, str(refund.pk))
             else:
-                deciding.cancel(refund.pk, actor=request.user, reason=BY_CUSTOMER, now=clock.now())
+                deciding.take_back(refund.pk, actor=request.user, reason=BY_CUSTOMER, now=clock.now())
             messages.success(request, _("The refund is cancelled. Nothing was sent."))
         except BillingError as refusal:
             messages.error(request, str(refusal.detail or refusal.title))
