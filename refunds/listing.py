@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 
 from billing.paging import Key, Page, newer_than, older_than
 from refunds.models import Refund
@@ -81,7 +81,8 @@ def _edge(text: str) -> tuple[Any, ...] | None:
 def find(refund_id: UUID, which: Q) -> Row | None:
     """One of either kind; a part of a plan's refund is found by the plan's."""
     plans = PlanRefund.objects.select_related("account", "plan_version__plan", "policy", "subscription", "requested_by")
-    plan: PlanRefund | None = plans.filter(which, pk=refund_id).first()
+    parts = Prefetch("payments", Refund.objects.select_related("invoice"))
+    plan: PlanRefund | None = plans.filter(which, pk=refund_id).prefetch_related(parts).first()
     if plan is not None:
         return plan
     rows = Refund.objects.select_related("account", "top_up", "invoice", "requested_by", "confirmed_by")

@@ -47,7 +47,7 @@ def submit(
     """Ask for the refund as quoted. From here on the plan admits no call. The same `client_key`: the same refund.
 
     The hours count until now, not until it is processed (C12). Raises NotRefundable with all reasons, and
-    RefundQuoteExpired.
+    RefundQuoteExpired, also when something was paid since the quote.
     """
     with transaction.atomic():
         wallet = ledger.lock_wallet(account_id)
@@ -69,6 +69,8 @@ def submit(
                 reason=against[0].code,
                 reasons=[{"code": one.code, "text": one.text, **one.evidence} for one in against],
             )
+        if told.lines.paid != agreed.lines.paid:  # an upgrade was paid since, and would be given up for nothing
+            raise quotes.RefundQuoteExpired
         row_id = uuid7()
         refund = PlanRefund(
             id=row_id,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from billing.books.models import JournalEntry
 from billing.money import CNY, USD, from_minor_units
 from billing.payments.models import TopUp
 from config.templatetags import ui
@@ -20,6 +21,9 @@ from refunds.models_policy import RefundPolicy
 from refunds.quote_plan import Lines
 from subscriptions import giving_back
 from subscriptions.models import Invoice
+
+ENDED_WITHOUT: Final = frozenset({"failed", "cancelled"})
+"""How the customer reads that the money did not go."""
 
 
 class Line(NamedTuple):
@@ -38,9 +42,18 @@ def money(cents: int) -> str:
 
 
 def lines(
-    told: Lines, policy: RefundPolicy, *, usage_note: str = "", sent: str = "", possible: bool = True
+    told: Lines,
+    policy: RefundPolicy,
+    *,
+    usage_note: str = "",
+    sent: str = "",
+    possible: bool = True,
+    status: str = "",
 ) -> list[Line]:
-    """From what was paid down to what arrives (F091); `sent` says where to. Without `possible` nothing arrives."""
+    """From what was paid down to what arrives (F091); `sent` says where to. Without `possible` nothing arrives.
+
+    `status` is the customer's of a refund that was asked for.
+    """
     of_paid = policy.fee_base == RefundPolicy.FeeBase.PAID
     base = _("of all that was paid") if of_paid else _("of the refundable difference")
     found = [
@@ -55,8 +68,12 @@ def lines(
         found.append(Line(_("Tax that goes with it"), _("in proportion"), "+", money(told.tax), ""))
     if not possible:  # a number that nobody gets must not look like one
         return found[: 4 if told.refunded else 3]
-    found.append(Line(_("You receive"), sent, "", money(told.final), "total"))
+    found.append(Line(_receives(status), sent, "", money(told.final), "total"))
     return found
+
+
+def _receives(status: str) -> str:
+    return _("You would have received") if status in ENDED_WITHOUT else _("You receive")
 
 
 def lines_of_payment(refund: Refund) -> list[Line]:
@@ -79,8 +96,20 @@ def lines_of_payment(refund: Refund) -> list[Line]:
         )
     elif refund.fee_minor < 0:
         found.append(Line(_("Fee given back"), "", "+", text(-refund.fee), ""))
-    found.append(Line(_("You receive"), "", "", text(refund.sent), "total"))
+    found.append(Line(_receives(refund.customer_status), "", "", text(refund.sent), "total"))
     return found
+
+
+def goes_back(refund: PlanRefund | Refund) -> Decimal:
+    """What goes back or has gone, in the refund's currency; of one that did not succeed what has gone of it."""
+    if refund.customer_status not in ENDED_WITHOUT:
+        return refund.final if isinstance(refund, PlanRefund) else refund.sent
+    return refund.sent if isinstance(refund, PlanRefund) else Decimal(0)
+
+
+def agreed(refund: PlanRefund | Refund) -> Decimal:
+    """What was agreed to go back, after the fee: of a plan by its quote; in the refund's currency."""
+    return dollars(refund.quoted["final"]) if isinstance(refund, PlanRefund) else refund.sent
 
 
 def dollars(cents: int) -> Decimal:
@@ -96,11 +125,17 @@ def may_cancel(refund: PlanRefund | Refund) -> bool:
     return asked and not refund.external and refund.top_up is not None and refund.top_up.grant_id is not None
 
 
-def moves(refund: PlanRefund | Refund) -> bool:
-    """Something may happen by itself within moments: a page asks again."""
-    if isinstance(refund, PlanRefund):
-        return refund.status in PlanRefund.OPEN - {PlanRefund.Status.REQUESTED}
-    return refund.status in (Refund.Status.APPROVED, Refund.Status.SUBMITTED)
+SOON: Final = timedelta(minutes=5)
+"""While a change is this new, the next is expected at any moment."""
+
+
+def asks_again(refund: PlanRefund | Refund, *, now: datetime) -> int:
+    """Seconds after which a page asks what is new; 0 when it has ended. Banks and staff take days: less often then."""
+    if refund.customer_status != "processing":
+        return 0
+    if refund.status == "requested":  # of either kind: a person decides
+        return 60
+    return 2 if now - refund.status_at < SOON else 20
 
 
 def _card(invoice: Invoice) -> str:
@@ -112,10 +147,25 @@ def card_of(facts: Facts) -> str:
     return ", ".join(dict.fromkeys(filter(None, map(_card, facts.invoices)))) or _("the card that was paid with")
 
 
+def parts_of(refund: PlanRefund) -> list[Refund]:
+    """One for each payment, in the order in which they were made; `listing.find` has read them."""
+    return sorted(refund.payments.all(), key=lambda part: part.pk.int)
+
+
+def entries(refund: PlanRefund | Refund) -> list[JournalEntry]:
+    """What it did to the books, in order."""
+    singles = parts_of(refund) if isinstance(refund, PlanRefund) else [refund]
+    keys = [f"refund:{one.pk}:{step}" for one in singles for step in ("held", "paid", "back")]
+    rows = JournalEntry.objects.filter(account_id=refund.account_id, key__in=keys)
+    return list(rows.order_by("seq"))
+
+
 def goes_to(refund: PlanRefund | Refund) -> str:
     """Where the money goes: the way it came (F022)."""
     if isinstance(refund, PlanRefund):
-        found = giving_back.payments_of(refund.subscription)
+        # Those that it was sent to; a subscription's payments are those of its present period.
+        parts = [part.invoice for part in parts_of(refund) if part.invoice is not None]
+        found = parts or giving_back.payments_of(refund.subscription)
         return ", ".join(dict.fromkeys(filter(None, map(_card, found)))) or _("the card that was paid with")
     if refund.invoice is not None:
         return _card(refund.invoice) or _("the card that was paid with")
@@ -166,6 +216,40 @@ def changed(refund: PlanRefund) -> str:
     return _("%(final)s go back instead of %(quoted)s.") % words
 
 
+def why(refund: PlanRefund | Refund) -> str:
+    """The status in a sentence: what is true now of the money, and of what it was paid for."""
+    status, returned = refund.customer_status, refund.succeeded_at is not None
+    if status == "processing" and refund.status == "requested":
+        return _("Our staff look at it. You hear from us by e-mail.")
+    if status == "processing":
+        return _("It takes 1 to 3 business days. You can close this; we write to you when it is done.")
+    if status == "failed" and returned:
+        return _("Your bank returned the money to us.")
+    if isinstance(refund, PlanRefund):
+        return _plan_kept(refund)
+    failed = status == "failed"
+    if refund.top_up is None or refund.top_up.grant_id is None:
+        return _("The payment provider could not send it.") if failed else _("Nothing was sent.")
+    if failed:
+        return _("The payment provider could not send it. The credit is back in the account.")
+    return _("Nothing was sent. The credit is back in the account.")
+
+
+def _plan_kept(refund: PlanRefund) -> str:
+    if refund.customer_status == "failed" and refund.sent_minor:
+        words = {"sent": money(refund.sent_minor), "final": money(refund.final_minor)}
+        return _("%(sent)s of %(final)s were sent; the rest could not be. The plan goes on.") % words
+    if refund.failure_reason == "no_plan":
+        return _("Nothing was sent: the plan had ended before.")
+    if refund.customer_status == "failed":
+        if refund.renewed_before:
+            return _("The payment provider could not send it. The plan goes on, and so does its renewal.")
+        return _("The payment provider could not send it. The plan goes on.")
+    if refund.renewed_before:
+        return _("Nothing was sent. The plan goes on, and so does its renewal.")
+    return _("Nothing was sent. The plan goes on.")
+
+
 # --- What happened ----------------------------------------------------------------------------------------------------
 def _step(title: str, at: datetime | None, state: str = "done", note: str = "") -> dict[str, Any]:
     return {"title": title, "at": at, "state": state, "note": note}
@@ -206,7 +290,7 @@ def _rejected(refund: PlanRefund) -> bool:
 
 def _sent(refund: PlanRefund) -> list[dict[str, Any]]:
     found = []
-    for part in refund.payments.select_related("invoice").order_by("pk"):
+    for part in parts_of(refund):
         words = {"amount": money(part.sent_minor), "number": part.of_number}
         title = _("%(amount)s of invoice %(number)s sent to the payment provider") % words
         if part.submitted_at is None:

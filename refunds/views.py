@@ -48,7 +48,7 @@ def history(request: HttpRequest) -> HttpResponse:
     kind, status = request.GET.get("kind", ""), request.GET.get("status", "")
     found = listing.page(listing.of(account.pk, kind=kind, status=status), request.GET)
     context = {
-        "rows": found.rows,
+        "rows": [(row, shown.goes_back(row), shown.agreed(row)) for row in found.rows],
         "page": found,
         "kind": kind,
         "status": status,
@@ -71,21 +71,20 @@ def history_csv(request: HttpRequest) -> StreamingHttpResponse:
             yield [_cells(row) for row in rows]
 
     columns = [
-        BOM + _("Time (UTC)"), _("Refund"), _("Kind"), _("Of"), _("Status"), _("Goes back"), _("Fee"), _("Currency"),
-        _("Sent to the provider (UTC)"), _("Since (UTC)"), _("Reason"),
+        BOM + _("Time (UTC)"), _("Refund"), _("Kind"), _("Of"), _("Status"), _("Agreed amount"),
+        _("Goes back"), _("Fee"), _("Currency"), _("Sent to the provider (UTC)"), _("Since (UTC)"), _("Reason"),
     ]  # fmt: skip
     return stream(request, columns, tables(), name=f"refunds-{account.pk}")
 
 
 def _cells(row: listing.Row) -> list[Any]:
     if isinstance(row, PlanRefund):
-        of, back, fee, currency = row.plan_version.plan.name, row.final, shown.dollars(row.fee_minor), "USD"
-        kind = _("Plan")
+        of, fee, currency, kind = row.plan_version.plan.name, shown.dollars(row.fee_minor), "USD", _("Plan")
     else:
-        of, back, fee, currency, kind = row.of_number, row.sent, row.fee, row.currency, row.get_kind_display()
+        of, fee, currency, kind = row.of_number, row.fee, row.currency, row.get_kind_display()
     return [
-        row.created_at, row.number, kind, of, row.in_words, back, fee, currency, row.submitted_at, row.status_at,
-        row.reason,
+        row.created_at, row.number, kind, of, row.in_words, shown.agreed(row), shown.goes_back(row), fee, currency,
+        row.submitted_at, row.status_at, row.reason,
     ]  # fmt: skip
 
 
@@ -102,13 +101,13 @@ def _context(request: HttpRequest, refund: listing.Row) -> dict[str, Any]:
     pays = may(role_in(request.user, refund.account), "pay")
     plan = refund if isinstance(refund, PlanRefund) else None
     single = refund if isinstance(refund, Refund) else None
-    told = Lines.read(plan.settled or plan.quoted) if plan else None
     return {
         "refund": refund,
         "plan": plan,
         "single": single,
         "account": refund.account,
-        "lines": shown.lines(told, plan.policy) if plan and told else shown.lines_of_payment(single) if single else [],
+        "lines": _lines(refund),
+        "why": shown.why(refund),
         "changed": shown.changed(plan) if plan else "",
         "steps": shown.steps(refund),
         "may_cancel": pays and shown.may_cancel(refund),
@@ -118,9 +117,16 @@ def _context(request: HttpRequest, refund: listing.Row) -> dict[str, Any]:
             and isinstance(request.user, User)
             and confirming.may_confirm(request.user, refund.account)
         ),
-        "poll": shown.moves(refund),
+        "poll": shown.asks_again(refund, now=clock.now()),
         "goes_to": shown.goes_to(refund),
     }
+
+
+def _lines(refund: listing.Row) -> list[shown.Line]:
+    if isinstance(refund, Refund):
+        return shown.lines_of_payment(refund)
+    told = Lines.read(refund.settled or refund.quoted)
+    return shown.lines(told, refund.policy, status=refund.customer_status)
 
 
 @require_safe
@@ -128,7 +134,22 @@ def _context(request: HttpRequest, refund: listing.Row) -> dict[str, Any]:
 @login_required
 def detail(request: HttpRequest, refund_id: UUID) -> HttpResponse:
     """One refund: its lines, what happened, and what can be done."""
-    return render(request, "refunds/detail.html", _context(request, _own(request, refund_id)))
+    refund = _own(request, refund_id)
+    # The reason that `cancel` keeps for a customer is no answer of ours.
+    answer = refund.answer if refund.decided_by_id and refund.answer != BY_CUSTOMER else ""
+    parts = shown.parts_of(refund) if isinstance(refund, PlanRefund) else []
+    context = _context(request, refund) | {"answer": answer, "parts": parts, "entries": shown.entries(refund)}
+    return render(request, "refunds/detail.html", context)
+
+
+@require_safe
+@never_cache
+@login_required
+def current(request: HttpRequest) -> HttpResponse:
+    """The plan's refund that is under way, else the list: where a paused plan's pages lead to."""
+    account = account_in_force(request)
+    found = PlanRefund.objects.filter(account=account, status__in=PlanRefund.OPEN).order_by("-pk").first()
+    return redirect("refunds:detail", found.pk) if found is not None else redirect("refunds:history")
 
 
 @require_safe
@@ -193,11 +214,16 @@ def plan(request: HttpRequest) -> HttpResponse:
     except BillingError as refusal:
         return _preview(request, account, problem=refusal)
     wake(go_on_with_plan, str(refund.pk))
-    if getattr(request, "htmx", False):
-        found = listing.find(refund.pk, Q(account=account))
-        assert found is not None  # noqa: S101  # it was made a moment ago
-        return render(request, "refunds/status_dialog.html", _context(request, found))
-    return redirect("refunds:detail", refund.pk)
+    return _followed(request, account, refund.pk)
+
+
+def _followed(request: HttpRequest, account: Account, refund_id: UUID) -> HttpResponse:
+    """The status in the dialog, or on its page."""
+    if not getattr(request, "htmx", False):
+        return redirect("refunds:detail", refund_id)
+    found = listing.find(refund_id, Q(account=account))
+    assert found is not None  # noqa: S101  # the caller has just read or made it
+    return render(request, "refunds/status_dialog.html", _context(request, found))
 
 
 def _preview(request: HttpRequest, account: Account, *, problem: BillingError | None = None) -> HttpResponse:
@@ -208,11 +234,14 @@ def _preview(request: HttpRequest, account: Account, *, problem: BillingError | 
     except NotFound:
         return render(request, f"refunds/{name}.html", context)
     facts = quote.facts
+    under_way = facts.before if facts.before and facts.before.status in PlanRefund.OPEN else None
+    if under_way is not None and problem is None:
+        return _followed(request, account, under_way.pk)
     context |= {
         "quote": quote,
         "facts": facts,
         "held": facts.subscription,
-        "under_way": facts.before if facts.before and facts.before.status in PlanRefund.OPEN else None,
+        "under_way": under_way,
         "lines": shown.lines(
             quote.lines,
             facts.policy,

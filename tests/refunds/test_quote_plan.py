@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID, uuid4
 
@@ -173,3 +174,28 @@ def test_more_usage_never_sends_more(
     later = quote_plan.compute(given_payments, [*calls, *more], fee_rate=rate)
     assert later.final <= first.final
     assert quote_plan.never_more(later, first) == later
+
+
+@given(payments(), used, used, rates, st.booleans(), st.booleans(), st.data())
+def test_what_was_agreed_can_be_sent_whatever_changed_since(
+    before: list[Paid],
+    calls: list[Used],
+    more: list[Used],
+    rate: Decimal,
+    of_paid: bool,
+    tax: bool,
+    data: st.DataObject,
+) -> None:
+    """Refunds made by hand may have come to nothing since, or others have been made."""
+    terms = {"fee_rate": rate, "fee_of_paid": of_paid, "refund_tax": tax}
+    agreed = quote_plan.compute(before, calls, **terms)  # type: ignore[arg-type]
+    now = [replace(one, refunded_minor=data.draw(st.integers(0, one.paid_minor))) for one in before]
+    settled = quote_plan.compute(now, [*calls, *more], **terms)  # type: ignore[arg-type]
+    if agreed.final < 1 or settled.final < 1:
+        return
+    lines = quote_plan.never_more(settled, agreed)
+    assert lines.final <= min(agreed.final, settled.final)
+    parts = quote_plan.parts(lines, now)
+    assert sum(part.sent for part in parts) == lines.final
+    left = {one.invoice: one.left_minor for one in now}
+    assert all(part.requested <= left[part.invoice] for part in parts)

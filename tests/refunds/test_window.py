@@ -108,6 +108,20 @@ def test_an_upgrade_opens_the_hours_again() -> None:
     assert against(made, late + DAY + TICK) == ["window_closed"]
 
 
+def test_a_quote_of_before_an_upgrade_does_not_give_the_upgrade_up_for_nothing() -> None:
+    made = subscribed()
+    token = plan_lifecycle.preview(made.account.pk, now=NOON).token
+    soon = NOON + timedelta(minutes=5)
+    assert made.subscription is not None
+    upgrade = told(
+        line(made.plan, 8000, proration=True), reason="subscription_update", at=soon, paid_at=soon, paid_minor=8000
+    )
+    keep_invoice(made.subscription, upgrade)
+    with pytest.raises(RefundQuoteExpired):
+        submit(made, soon, token=token)
+    assert submit(made, soon).final_minor == 9500
+
+
 def renewed(made: Driver) -> datetime:
     """The plan's second month is paid."""
     row, second = made.subscription, NOON + timedelta(days=30)
