@@ -14,8 +14,12 @@ from billing.payments.models import PaymentEvent, TopUp
 from billing.payments.processor import PaymentProcessor, UnknownAtProcessor, UnrecognisedStatus
 from billing.payments.webhooks import handles
 from refunds import external
+from subscriptions import settling as plan_settling
+from subscriptions.models import Subscription
 
 KNOWN: Final = frozenset({"pending", "requires_action", "succeeded", "failed", "canceled"})
+PLANS_ASKED: Final = 3
+"""The newest of a customer: a payment of which we have not heard is of one of these."""
 
 
 @handles("refund.created", "refund.updated", "refund.failed", "charge.refund.updated")
@@ -37,6 +41,8 @@ def charge_refunded(event: PaymentEvent, *, processor: PaymentProcessor, now: da
     subject = event.subject
     intent = _id_of(subject.get("payment_intent"))
     order = _order_of(subject, intent)
+    if intent and order is None and external.payment_of(intent) is None:
+        _hear_of_plans(_id_of(subject.get("customer")), processor=processor, now=now)
     if not intent or (order is None and external.payment_of(intent) is None):
         return False
     if order is not None and order.status not in TopUp.SETTLED and not order.in_review and order.checkout_session_id:
@@ -49,6 +55,17 @@ def charge_refunded(event: PaymentEvent, *, processor: PaymentProcessor, now: da
     for state in states:
         external.apply(state, now=now)
     return True
+
+
+def _hear_of_plans(customer_id: str, *, processor: PaymentProcessor, now: datetime) -> None:
+    """A plan's payment, perhaps, and the event that says so is still to come: a charge does not name its invoice, but
+    its customer."""
+    if not customer_id:
+        return
+    rows = Subscription.objects.filter(account__payment_customer__customer_id=customer_id)
+    known = rows.exclude(provider_id="", session_id="").exclude(status=Subscription.Status.EXPIRED)
+    for subscription_id in known.order_by("-pk").values_list("pk", flat=True)[:PLANS_ASKED]:
+        plan_settling.settle(subscription_id, processor=processor, now=now)
 
 
 def _order_of(charge: dict[str, Any], intent: str) -> TopUp | None:

@@ -7,7 +7,12 @@ import pytest
 from billing.payments.models import PaymentEvent
 from refunds.models import Refund
 from sandbox.models import RequestLog, StoredObject
+from subscriptions.models import Invoice
+from tests.flush import broken_books
 from tests.refunds.conftest import Desk, work
+from tests.subscriptions.conftest import Club, club
+
+__all__ = ["club"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -81,3 +86,22 @@ def test_the_sweep_sends_what_nobody_was_woken_for_and_finds_lost_news(desk: Des
 
     refund.refresh_from_db()
     assert refund.status == "succeeded"
+
+
+def test_a_dashboard_refund_whose_news_comes_before_that_of_a_plans_payment_is_booked(club: Club) -> None:
+    row = club.subscribe("pro")
+    sandbox = club.sandbox
+    sandbox.renew(row.provider_id)  # and nobody tells us
+    charge = StoredObject.objects.filter(kind="charge").order_by("-pk")[0]
+    sandbox.refund_in_dashboard(charge.payment_intent, 500)
+    for type_ in ("refund.created", "charge.refunded"):
+        [event] = sandbox.events(type_)
+        sandbox.send(event["id"])
+        work()
+
+    invoice = Invoice.objects.get(payment_intent_id=charge.payment_intent)
+    assert (invoice.kind, invoice.status, invoice.refunded_minor, invoice.paid_back_minor) == (
+        "renewal", "paid", 500, 500,
+    )  # fmt: skip
+    assert Refund.objects.get().external
+    assert broken_books() == []
