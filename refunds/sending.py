@@ -73,7 +73,9 @@ def _check_possible(refund: Refund, *, now: datetime) -> None:
         return
     # All payments of a plan: one part that stays leaves it with the plan and some of the money. By the disputes and not
     # by what they count, as this refund has left nothing to count.
-    of_plan = Refund.objects.filter(plan_refund=refund.plan_refund_id) if refund.plan_refund_id else Refund.objects.none()
+    of_plan = (
+        Refund.objects.filter(plan_refund=refund.plan_refund_id) if refund.plan_refund_id else Refund.objects.none()
+    )
     if disputes.stands(plan_disputes.OF, {refund.payment.pk, *of_plan.values_list("invoice_id", flat=True)}):
         raise NotRefundable(_("This payment is disputed at the bank and cannot be refunded."), reason="disputed")
     others = Refund.objects.filter(plan_refund=refund.plan_refund_id).exclude(pk=refund.pk)

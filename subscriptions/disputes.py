@@ -61,9 +61,7 @@ class _Invoices:
             told={"invoice": str(invoice.pk), "number": str(invoice), "plan": invoice.plan_version.plan.name},
         )
 
-    def disputed(
-        self, payment_id: UUID, counted: Sequence[Dispute], *, changed: Dispute | None, now: datetime
-    ) -> None:
+    def disputed(self, payment_id: UUID, counted: Sequence[Dispute], *, changed: Dispute | None, now: datetime) -> None:
         invoice = Invoice.objects.get(pk=payment_id)
         total = sum(row.counted_minor for row in counted)
         if invoice.disputed_minor != total:

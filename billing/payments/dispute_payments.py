@@ -61,9 +61,7 @@ class Taker(Protocol):
         """The payment as it is now, under the wallet's lock."""
         ...
 
-    def disputed(
-        self, payment_id: UUID, counted: Sequence[Dispute], *, changed: Dispute | None, now: datetime
-    ) -> None:
+    def disputed(self, payment_id: UUID, counted: Sequence[Dispute], *, changed: Dispute | None, now: datetime) -> None:
         """Keep what these open and lost disputes take of it. `changed`: the one that has taken a step just now. The
         wallet's lock is held."""
         ...

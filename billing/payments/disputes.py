@@ -77,7 +77,9 @@ def apply(state: DisputeState, *, processor: PaymentProcessor, now: datetime) ->
     """A state that was just read at the provider."""
     found = find_payment(state.payment_intent_id, processor=processor, now=now)
     if found is None:
-        log.error("ALERT dispute %s is of a payment that is none of ours: %s", state.dispute_id, state.payment_intent_id)
+        log.error(
+            "ALERT dispute %s is of a payment that is none of ours: %s", state.dispute_id, state.payment_intent_id
+        )
         return None
     if isinstance(found, TopUp):
         return record(found.pk, state, now=now)
