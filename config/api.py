@@ -294,6 +294,10 @@ class ListView(ApiView):
         """The rows of this account that match."""
         raise NotImplementedError
 
+    def pages(self, query: dict[str, Any], size: int) -> Iterator[list[Any]]:
+        """Page by page from the cursor on; a list of several tables does this in its own way."""
+        return pages(self.rows(query), self.keyset, size, query.get("cursor"))
+
     def shown(self, rows: list[Any]) -> Any:
         """Rows as the API tells them."""
         return self.row_form(rows, many=True, context={"now": clock.now()}).data
@@ -305,12 +309,11 @@ class ListView(ApiView):
     def get(self, request: Request) -> Any:
         """One page as JSON, or everything as CSV."""
         query = self.query(self.query_form)
-        rows, cursor = self.rows(query), query.get("cursor")
         accepted = getattr(request.accepted_renderer, "format", "json")
         if self.columns and (query.get("format") == "csv" or accepted == "csv"):
-            return self._csv(pages(rows, self.keyset, CSV_CHUNK, cursor))
+            return self._csv(self.pages(query, CSV_CHUNK))
         size = query["page_size"]
-        found = next(pages(rows, self.keyset, size + 1, cursor))
+        found = next(self.pages(query, size + 1))
         more = len(found) > size
         shown = self.shown(found[:size])
         return self.page(shown, found[size - 1] if more else None)

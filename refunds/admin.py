@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
-from django.conf import settings
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -26,11 +26,15 @@ from config.admin_base import staff_action
 from config.admin_cells import Panel, at, code, column, link, list_url, status, to
 from config.admin_finding import Since
 from config.templatetags import ui
-from refunds import deciding, sending
+from refunds import confirming, deciding, sending
+from refunds.admin_deciding import PartForm, what_a_part_does, what_approving_does
+from refunds.admin_evidence import evidence_panels
 from refunds.models import Refund
 from refunds.tasks import submit_refund
 
-Status = Refund.Status
+Status, Kind = Refund.Status, Refund.Kind
+AGEING: Final = timedelta(days=3)
+"""Longer at the provider than banks usually need."""
 
 
 def in_currency(amount: Decimal, currency: str) -> str:
@@ -92,13 +96,25 @@ class Waiting(admin.SimpleListFilter):
     parameter_name = "waiting"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Three questions that a desk is opened with."""
-        return [("decision", _("For a decision")), ("provider", _("For the provider")), ("look", _("Flagged"))]
+        """The questions that a desk is opened with."""
+        return [
+            ("decision", _("For a decision")),
+            ("confirmation", _("For the company's finance")),
+            ("provider", _("For the provider")),
+            ("ageing", _("At the provider for more than 3 days")),
+            ("failed", _("Failed")),
+            ("look", _("Flagged")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Refund]) -> QuerySet[Refund]:
         """Each through its index."""
         wanted = {
             "decision": Q(status=Status.REQUESTED),
+            "confirmation": Q(
+                status=Status.REQUESTED, kind=Kind.TOP_UP, confirmed_at=None, account__kind=Account.Kind.COMPANY
+            ),
+            "ageing": Q(status=Status.SUBMITTED, submitted_at__lt=clock.now() - AGEING),
+            "failed": Q(status=Status.FAILED),
             "provider": Q(status__in=[Status.APPROVED, Status.SUBMITTED]),
             "look": Q(flagged=True),
         }
@@ -106,19 +122,41 @@ class Waiting(admin.SimpleListFilter):
         return queryset.filter(chosen) if chosen is not None else queryset
 
 
-def _what_approving_does(refund: Refund) -> str:
-    words = {
-        "sent": ui.money_text(refund.sent) if refund.currency == "USD" else f"{refund.sent:.2f} {refund.currency}",
-        "method": TopUp.Method(refund.method).label,
-        "limit": ui.usd_text(settings.SECOND_PERSON_ABOVE_USD),
-    }
+def _decided_here(refund: Refund) -> bool:
+    """A plan's payment is decided on the plan refund; what is sent back without one needs no decision."""
+    return refund.kind == Kind.TOP_UP and refund.status == Status.REQUESTED
+
+
+def _kind(refund: Refund) -> str:
+    """Top-up or plan, and whether it was made in the dashboard."""
+    kind = refund.get_kind_display()
+    return format_html("{} · {}", kind, gettext("external")) if refund.external else kind
+
+
+def _of_plan(refund: Refund) -> str:
+    """The plan refund that this payment is a part of, or why there is none."""
+    if refund.kind == Kind.TOP_UP:
+        return ""
+    if refund.plan_refund is not None:
+        return format_html("{} · {}", link(refund.plan_refund), gettext("decided there, with all of its payments"))
     return (
-        gettext(
-            "%(sent)s are sent to the payment method that was paid with (%(method)s), and cannot be called back. Above "
-            "%(limit)s within a day, by one person for one account, a second person must approve as well."
-        )
-        % words
+        gettext("made in the provider's dashboard") if refund.external else gettext("payment of a second subscription")
     )
+
+
+def _asked(refund: Refund) -> str:
+    """What the customer asked for, where a part was approved."""
+    if refund.asked_usd is None or refund.asked is None:
+        return ""
+    return both(refund.asked_usd, refund.asked, refund.currency)
+
+
+def _approved(done: Refund) -> str:
+    """Send it, or say who is waited for."""
+    if done.status == Status.REQUESTED:
+        return gettext("Your approval is noted. It is sent when a second person approves it.")
+    wake(submit_refund, str(done.pk))
+    return gettext("The refund is approved and on its way.")
 
 
 @admin.register(Refund)
@@ -126,7 +164,16 @@ class RefundAdmin(BillingDesk):
     """Money on its way back."""
 
     row_title = staticmethod(lambda refund: f"{ui.usd_text(refund.requested_usd)} · {refund.number}")
-    related = ("account", "top_up", "invoice", "plan_refund", "requested_by", "first_approved_by", "decided_by")
+    related = (
+        "account",
+        "top_up",
+        "invoice",
+        "plan_refund",
+        "requested_by",
+        "first_approved_by",
+        "decided_by",
+        "confirmed_by",
+    )
     ids_by_time = True
     list_display = (
         column(_("refund"), lambda one: one.number, name="number"),
@@ -134,11 +181,11 @@ class RefundAdmin(BillingDesk):
         to("account", _("account")),
         column(_("amount"), lambda one: ui.usd(one.requested_usd), number=True, name="requested_usd"),
         column(_("goes back"), to_provider, number=True, name="sent_minor"),
-        column(_("of"), lambda one: link(one.payment, one.of_number), name="kind"),
-        column(_("external"), lambda one: gettext("yes") if one.external else gettext("no"), name="external"),
+        column(_("kind"), _kind, name="kind"),
+        column(_("of"), lambda one: link(one.payment, f"…{one.of_number[-8:]}"), name="of"),
         at("created_at", _("requested"), "short"),
     )
-    list_filter = (Waiting, Since, "status", "external")
+    list_filter = (Waiting, Since, "kind", "status", "external")
     ordering = ("-pk",)
     account_order = ("-pk",)
     finds = (
@@ -158,9 +205,10 @@ class RefundAdmin(BillingDesk):
                 "kind",
                 "top_up",
                 "invoice",
-                "plan_refund",
+                column(_("plan refund"), _of_plan),
                 "created_at",
                 "requested_by",
+                "category",
                 "reason",
                 "external",
             ),
@@ -168,6 +216,7 @@ class RefundAdmin(BillingDesk):
         (
             _("Amounts"),
             (
+                column(_("asked for"), _asked),
                 column(_("amount"), lambda one: both(one.requested_usd, one.requested, one.currency)),
                 column(_("fee"), lambda one: both(one.fee_usd, one.fee, one.currency)),
                 column(_("fee rate"), lambda one: ui.percent(one.fee_rate, 2)),
@@ -175,7 +224,19 @@ class RefundAdmin(BillingDesk):
                 "overdrawn_usd",
             ),
         ),
-        (_("Decision"), ("first_approved_by", "first_approved_at", "decided_by", "decided_at", "answer")),
+        (
+            _("Decision"),
+            (
+                "confirmed_by",
+                "confirmed_at",
+                "first_approved_by",
+                "first_approved_at",
+                "decided_by",
+                "decided_at",
+                "answer",
+                "part_reason",
+            ),
+        ),
         (
             _("Outcome"),
             (
@@ -191,27 +252,38 @@ class RefundAdmin(BillingDesk):
             ),
         ),
     )
-    actions_detail = ("approve", "reject", "cancel", "ask", "looked")
+    actions_detail = ("approve", "approve_part", "reject", "confirmed", "cancel", "ask", "looked")
 
     def panels(self, request: HttpRequest, obj: Refund) -> list[Panel]:
-        """Who did what."""
-        return audit_panel(request, obj)
+        """What to know before a decision, and who did what."""
+        return [*evidence_panels(request, obj), *audit_panel(request, obj)]
 
     @staff_action(
         permission="refunds.decide_refund",
         title=_("Approve"),
         button=_("Approve and send"),
-        sentence=_what_approving_does,
+        sentence=what_approving_does,
         icon="check",
-        applies=lambda refund: refund.status == Status.REQUESTED,
+        applies=_decided_here,
     )
     def approve(self, request: HttpRequest, obj: Refund, data: dict[str, Any]) -> str:
         """Yes: it is sent at once, or waits for the second person."""
-        done = deciding.approve(obj.pk, actor=person(request), reason=data["reason"], now=clock.now())
-        if done.status == Status.REQUESTED:
-            return gettext("Your approval is noted. It is sent when a second person approves it.")
-        wake(submit_refund, str(done.pk))
-        return gettext("The refund is approved and on its way.")
+        return _approved(deciding.approve(obj.pk, actor=person(request), reason=data["reason"], now=clock.now()))
+
+    @staff_action(
+        permission="refunds.decide_refund",
+        title=_("Approve in part"),
+        button=_("Approve this part and send"),
+        sentence=what_a_part_does,
+        form=PartForm,
+        icon="percent",
+        applies=_decided_here,
+    )
+    def approve_part(self, request: HttpRequest, obj: Refund, data: dict[str, Any]) -> str:
+        """Yes to less than was asked for."""
+        return _approved(
+            deciding.approve_part(obj.pk, data["amount"], actor=person(request), reason=data["reason"], now=clock.now())
+        )
 
     @staff_action(
         permission="refunds.decide_refund",
@@ -220,12 +292,28 @@ class RefundAdmin(BillingDesk):
         sentence=_("Nothing is sent, and the credit is given back. The customer reads your reason."),
         icon="close",
         danger=True,
-        applies=lambda refund: refund.status == Status.REQUESTED,
+        applies=_decided_here,
     )
     def reject(self, request: HttpRequest, obj: Refund, data: dict[str, Any]) -> str:
         """No."""
         deciding.reject(obj.pk, actor=person(request), reason=data["reason"], now=clock.now())
         return gettext("The request is rejected, and the credit is given back.")
+
+    @staff_action(
+        permission="refunds.decide_refund",
+        title=_("Payment method confirmed"),
+        button=_("Note the confirmation"),
+        sentence=_(
+            "The company's finance confirmed in another way, by letter or by telephone for instance, that the money "
+            "goes back the way it was paid. Say who confirmed it and how. Then the refund can be approved."
+        ),
+        icon="verified_user",
+        applies=lambda refund: refund.needs_confirmation,
+    )
+    def confirmed(self, request: HttpRequest, obj: Refund, data: dict[str, Any]) -> str:
+        """A confirmation that came another way."""
+        confirming.note(obj.pk, actor=person(request), reason=data["reason"], now=clock.now())
+        return gettext("The confirmation is noted. The refund can be approved now.")
 
     @staff_action(
         permission="refunds.cancel_refund",
@@ -234,7 +322,7 @@ class RefundAdmin(BillingDesk):
         sentence=_("For the customer who changed their mind. Nothing is sent, and the credit is given back."),
         icon="undo",
         danger=True,
-        applies=lambda refund: refund.status in (Status.REQUESTED, Status.APPROVED),
+        applies=lambda refund: refund.kind == Kind.TOP_UP and refund.status in (Status.REQUESTED, Status.APPROVED),
     )
     def cancel(self, request: HttpRequest, obj: Refund, data: dict[str, Any]) -> str:
         """Taken back."""

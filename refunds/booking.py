@@ -3,6 +3,7 @@
              top-up                                    plan
 held    the payment's grant  ->  refunds payable  <-  revenue of subscriptions
 paid    refunds payable      ->  the provider, and the fee to revenue
+rest    refunds payable      ->  the grant: a part of the request was approved
 back    refunds payable      ->  where it was taken from; after a success the provider and the fee give it back
 """
 
@@ -82,6 +83,18 @@ def give_back(refund: Refund, wallet: Wallet, *, now: datetime) -> None:
     if refund.fee_usd < 0:
         lines.append(ledger.credit(System.REVENUE_REFUND_FEE, Money(-refund.fee_usd)))
     _post(Entry.REFUND_FAILED, "back", refund, lines, now=now)
+    credits.refresh_next_expiry(refund.account_id, now)
+
+
+def give_rest(refund: Refund, rest_usd: Decimal, wallet: Wallet, *, now: datetime) -> None:
+    """A part was approved: the rest of what is held returns at once. `requested_usd` is the part already."""
+    order = refund.top_up
+    if order is None:
+        raise ValueError("only a top-up's refund is approved in part")
+    lines = [ledger.debit(wallet.refunds_ledger_id, Money(rest_usd))]
+    lines += giving_back.lines(order, rest_usd, source=refund.number, now=now)
+    # Each part is less than the one before it, so that its amount names the step.
+    _post(Entry.REFUND_HOLD, f"rest:{refund.requested_minor}:{refund.requested_usd:f}", refund, lines, now=now)
     credits.refresh_next_expiry(refund.account_id, now)
 
 

@@ -15,3 +15,19 @@ class NotRefundable(Conflict):
     code = "not_refundable"
     status = HTTPStatus.CONFLICT
     title = _("This payment cannot be refunded.")
+
+
+class RefundNotConfirmed(Conflict):
+    """A company's finance has not said yet that the original payment method is right (F022, 02-domain 2.8)."""
+
+    code = "refund_not_confirmed"
+    status = HTTPStatus.CONFLICT
+    title = _("The company's finance has not confirmed the original payment method yet.")
+
+
+class DecidedOnPlanRefund(Conflict):
+    """One payment of a plan goes back with the whole of it, or not at all."""
+
+    code = "decided_on_plan_refund"
+    status = HTTPStatus.CONFLICT
+    title = _("This is a part of a plan's refund and is decided there.")

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from django.db import connection
+from django.db.models import Exists, OuterRef, Subquery
 
 from accounts.models import Account
 from refunds import models_policy, quote_plan
@@ -18,7 +19,7 @@ from refunds.models_plan import PlanRefund
 from refunds.models_policy import RefundPolicy
 from refunds.quote_plan import Lines, Paid, Used
 from subscriptions import giving_back
-from subscriptions.models import FlowStanding, Invoice, PlanChange, Subscription
+from subscriptions.models import Invoice, PlanChange, Subscription
 from subscriptions.models_plans import FlowClass
 
 _OPENS: Final = frozenset({Invoice.Kind.SUBSCRIBE, Invoice.Kind.CHANGE})
@@ -79,23 +80,36 @@ def read(subscription: Subscription, *, now: datetime, policy: RefundPolicy | No
     """The facts of a subscription. `policy`: the one that a request was made under; else that of its payment."""
     invoices = tuple(giving_back.payments_of(subscription))
     opened_at, renewed = _opened(subscription, invoices, policy, now=now)
-    policy = policy or models_policy.in_force(opened_at)
+    today = models_policy.in_force(now)
+    if policy is None:
+        policy = today if today.effective_from <= opened_at else models_policy.in_force(opened_at)
     calls = calls_of(subscription)
-    standing = FlowStanding.objects.filter(pk=subscription.account_id).values_list("flow_class", flat=True).first()
+    flow_class, changing, before = _standing(subscription)
     return Facts(
         account=subscription.account,
         subscription=subscription,
         policy=policy,
-        today=models_policy.in_force(now),
+        today=today,
         invoices=invoices,
         opened_at=opened_at,
         renewed=renewed,
         calls=calls,
-        restricted=calls.restricted or standing == FlowClass.RESTRICTED,
-        changing=PlanChange.objects.filter(subscription=subscription, status=PlanChange.Status.REQUESTED).exists(),
-        before=PlanRefund.objects.filter(subscription=subscription).order_by("-pk").first(),
+        restricted=calls.restricted or flow_class == FlowClass.RESTRICTED,
+        changing=changing,
+        before=before,
         now=now,
     )
+
+
+def _standing(subscription: Subscription) -> tuple[str | None, bool, PlanRefund | None]:
+    """The account's Flow class, whether a change of plan is under way, and the newest refund of the plan."""
+    asked = PlanChange.objects.filter(subscription=OuterRef("pk"), status=PlanChange.Status.REQUESTED)
+    refunds = PlanRefund.objects.filter(subscription=OuterRef("pk")).order_by("-pk")
+    rows = Subscription.objects.filter(pk=subscription.pk)
+    flow_class, changing, before = rows.values_list(
+        "account__flow_standing__flow_class", Exists(asked), Subquery(refunds.values("pk")[:1])
+    ).get()
+    return flow_class, changing, PlanRefund.objects.get(pk=before) if before else None
 
 
 def _opened(

@@ -56,6 +56,12 @@ class Refund(models.Model):
         FAILED = "failed", _("Failed")
         CANCELLED = "cancelled", _("Cancelled")
 
+    class Category(models.TextChoices):
+        NEEDS_NOT_MET = "needs_not_met", _("The platform cannot meet the need")
+        MISTAKE = "mistake", _("Paid by mistake, or into the wrong account")
+        THIRD_PARTY = "third_party", _("Does not work with a third-party tool")
+        OTHER = "other", _("Something else")
+
     NEXT: ClassVar[dict[str, set[str]]] = {
         Status.REQUESTED: {Status.APPROVED, Status.CANCELLED},
         Status.APPROVED: {Status.SUBMITTED, Status.CANCELLED},
@@ -95,6 +101,7 @@ class Refund(models.Model):
         User, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("requested by")
     )
     reason = models.CharField(_("reason"), max_length=500)
+    category = models.CharField(_("kind of reason"), max_length=16, choices=Category, blank=True)
     external = models.BooleanField(
         _("external"), default=False, help_text=_("Made in the payment provider's dashboard; booked, without a fee.")
     )
@@ -112,6 +119,25 @@ class Refund(models.Model):
     )
     sent_minor = models.BigIntegerField(_("to send"))
     fee_rate = models.DecimalField(_("fee rate"), max_digits=7, decimal_places=6)
+
+    asked_usd = models.DecimalField(
+        _("asked for"),
+        null=True,
+        blank=True,
+        help_text=_("What the customer asked for, where staff approved a part of it."),
+        **AMOUNT,
+    )
+    asked_minor = models.BigIntegerField(_("asked for"), null=True, blank=True)
+    part_reason = models.CharField(_("why only a part"), max_length=500, blank=True)
+    confirmed_by = models.ForeignKey(
+        User, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("payment method confirmed by")
+    )
+    confirmed_at = models.DateTimeField(
+        _("payment method confirmed"),
+        null=True,
+        blank=True,
+        help_text=_("By the company's finance: that the money goes back the way it was paid (F022)."),
+    )
 
     status = models.CharField(_("status"), max_length=12, choices=Status, default=Status.REQUESTED, editable=False)
     status_at = models.DateTimeField(_("since"))
@@ -175,6 +201,16 @@ class Refund(models.Model):
                 | Q(external=True, overdrawn_usd__gt=0, overdrawn_usd__lte=F("requested_usd")),
                 name="refund_overdrawn",
             ),
+            models.CheckConstraint(
+                condition=Q(category__in=["", "needs_not_met", "mistake", "third_party", "other"]),
+                name="refund_category",
+            ),
+            models.CheckConstraint(  # a part is less than what was asked for, and somebody said why
+                condition=Q(asked_usd=None, asked_minor=None, part_reason="")
+                | Q(kind="top_up", asked_usd__gt=F("requested_usd"), asked_minor__gte=F("requested_minor"))
+                & ~Q(part_reason=""),
+                name="refund_part",
+            ),
             models.CheckConstraint(  # nothing succeeds that the provider does not know by a name
                 condition=~Q(status="succeeded") | Q(provider_refund_id__isnull=False, succeeded_at__isnull=False),
                 name="refund_succeeded",
@@ -191,6 +227,7 @@ class Refund(models.Model):
             ),
             models.Index(fields=["check_at"], name="refund_check", condition=Q(check_at__isnull=False)),
             models.Index(fields=["status", "-id"], name="refund_status_newest"),
+            models.Index(fields=["kind", "-id"], name="refund_kind_newest"),
             models.Index(fields=["-id"], name="refund_flagged", condition=Q(flagged=True)),
             models.Index(
                 fields=["account", "decided_by", "-decided_at"],
@@ -207,6 +244,12 @@ class Refund(models.Model):
         if status not in self.NEXT[self.status]:
             raise InvalidTransition(refund=self.number, current=str(self.status), wanted=str(status))
         self.status, self.status_at = self.Status(status), now
+
+    @property
+    def needs_confirmation(self) -> bool:
+        """A company's top-up: its finance must say that the original payment method is right (F022)."""
+        asked = self.top_up_id is not None and self.status == self.Status.REQUESTED
+        return asked and self.confirmed_at is None and self.account.kind == Account.Kind.COMPANY
 
     @property
     def payment(self) -> TopUp | Invoice:
@@ -249,6 +292,11 @@ class Refund(models.Model):
     def requested(self) -> Decimal:
         """What was asked for, in `currency`."""
         return from_minor_units(self.requested_minor, self.currency)
+
+    @property
+    def asked(self) -> Decimal | None:
+        """What the customer had asked for, in `currency`, where staff approved a part of it."""
+        return None if self.asked_minor is None else from_minor_units(self.asked_minor, self.currency)
 
     @property
     def fee(self) -> Decimal:

@@ -20,6 +20,7 @@ from billing.payments.numbers import PREFIX, order_number
 from config.ids import uuid7
 from refunds import eligibility, facts, plan_telling, quotes
 from refunds.errors import NotRefundable
+from refunds.models import Refund
 from refunds.models_plan import PlanRefund
 from refunds.quotes import Quote
 from subscriptions import giving_back, settling
@@ -46,13 +47,15 @@ def submit(
     """Ask for the refund as quoted. From here on the plan admits no call. The same `client_key`: the same refund.
 
     The hours count until now, not until it is processed (C12). Raises NotRefundable with all reasons, and
-    RefundQuoteExpired.
+    RefundQuoteExpired, also when something was paid since the quote.
     """
     with transaction.atomic():
         wallet = ledger.lock_wallet(account_id)
         again = PlanRefund.objects.filter(account_id=wallet.account_id, client_key=client_key).first()
         if again is not None:
             return _same(again, token)
+        if Refund.objects.filter(account_id=wallet.account_id, client_key=client_key).exists():
+            raise IdempotencyConflict  # the same key, for a top-up
         agreed = quotes.read(token, now=now)
         row = Subscription.objects.select_related("account", "plan_version__plan")
         subscription = row.filter(pk=agreed.subscription_id, account_id=account_id).first()
@@ -66,6 +69,8 @@ def submit(
                 reason=against[0].code,
                 reasons=[{"code": one.code, "text": one.text, **one.evidence} for one in against],
             )
+        if told.lines.paid != agreed.lines.paid:  # an upgrade was paid since, and would be given up for nothing
+            raise quotes.RefundQuoteExpired
         row_id = uuid7()
         refund = PlanRefund(
             id=row_id,

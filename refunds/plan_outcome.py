@@ -58,12 +58,15 @@ def _reverse(refund: PlanRefund, parts: list[Refund], *, now: datetime) -> None:
     _flag(refund, f"the bank returned {refund.final - refund.sent:.2f} USD after the plan had ended")
     refund.move_to(Status.FAILED, now=now)
     refund.failure_reason = _why(parts)
+    refund.check_at = now  # perhaps the provider has not ended the plan yet
     refund.save()
     plan_telling.outcome(refund, now=now)
 
 
 def _why(parts: list[Refund]) -> str:
-    return next((part.failure_reason for part in parts if part.status == Part.FAILED), "") or "cancelled"
+    """The failure before what was cancelled because of it."""
+    ended = [part for status in (Part.FAILED, Part.CANCELLED) for part in parts if part.status == status]
+    return next((part.failure_reason for part in ended), "") or "cancelled"
 
 
 def _flag(refund: PlanRefund, why: str) -> None:

@@ -38,17 +38,24 @@ def go_on(refund_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Pla
     if refund.status in PlanRefund.OPEN and refund.renewed_before and refund.renewal_off_at is None:
         giving_back.stop_renewing(refund.subscription_id, key=_key(refund), processor=processor, now=now)
         _note(refund, "renewal_off_at", now)
+        refund.refresh_from_db()
+        if refund.status in (Status.FAILED, Status.CANCELLED):
+            # It ended while the provider was asked, and whoever ended it found the renewal on: it is off only now.
+            PlanRefund.objects.filter(pk=refund.pk).update(renewal_on_at=None)
+            refund.renewal_on_at = None
     if refund.status == Status.SETTLING:
         refund = settle(refund_id, now=now)
     if refund.status == Status.SUBMITTED:
         for part in list(Refund.objects.filter(plan_refund=refund, status__in=_TO_SEND).order_by("pk")):
             sending.check(part.pk, processor=processor, now=now)
         refund.refresh_from_db()
-    if refund.status == Status.SUCCEEDED and refund.plan_ended_at is None:
+    if _plan_is_alive_there(refund):
         giving_back.end_at_provider(refund.subscription_id, processor=processor, now=now)
         _note(refund, "plan_ended_at", now)
     elif refund.status in (Status.FAILED, Status.CANCELLED) and _renewal_is_off(refund):
-        giving_back.renew_again(refund.subscription_id, key=_key(refund), processor=processor, now=now)
+        giving_back.renew_again(
+            refund.subscription_id, key=_key(refund), since=refund.created_at, processor=processor, now=now
+        )
         _note(refund, "renewal_on_at", now)
     return _rest(refund_id)
 
@@ -65,15 +72,24 @@ def _renewal_is_off(refund: PlanRefund) -> bool:
     return refund.renewed_before and refund.renewal_on_at is None and refund.succeeded_at is None
 
 
+def _plan_is_alive_there(refund: PlanRefund) -> bool:
+    """It ended here with the success, also when a bank has returned the money since."""
+    return refund.succeeded_at is not None and refund.plan_ended_at is None
+
+
 def _note(refund: PlanRefund, field: str, now: datetime) -> None:
     PlanRefund.objects.filter(pk=refund.pk, **{field: None}).update(**{field: now})
     setattr(refund, field, now)
 
 
 def _rest(refund_id: UUID) -> PlanRefund:
-    """Nothing more to do: the sweep leaves it alone. Waiting for calls, a decision or the provider, it comes again."""
+    """Nothing more to do: the sweep leaves it alone. Waiting for calls, a decision or the provider, it comes again.
+
+    An outcome that came after the last step was taken leaves a step to take.
+    """
     refund = PlanRefund.objects.get(pk=refund_id)
-    done = refund.status not in PlanRefund.OPEN
+    left = _plan_is_alive_there(refund) or _renewal_is_off(refund)
+    done = refund.status not in PlanRefund.OPEN and not left
     waits = refund.status == Status.REQUESTED
     if done or waits:
         # Only from the state that was just seen: an outcome that came meanwhile has something to do.

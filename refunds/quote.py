@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Final
 
-from billing.money import CNY, EXACT, USD, ZERO, round_charge, round_minor, to_minor_units
+from billing.money import CNY, EXACT, USD, ZERO, from_minor_units, round_charge, round_minor, to_minor_units
 
 CENT: Final = Decimal("0.01")
 ROUNDED: Final = 50
@@ -87,6 +87,54 @@ def quote(requested_usd: Decimal, paid: Paid, *, left_minor: int, fee_rate: Deci
 def share(amount: Decimal, part: int, whole: int) -> Decimal:
     """`part` of `whole` of an amount, as ledger money."""
     return round_charge(EXACT.divide(EXACT.multiply(amount, Decimal(part)), Decimal(whole))) if part else ZERO
+
+
+def most(unused_usd: Decimal, paid: Paid, left_minor: int) -> Decimal:
+    """Whole cents that can go back: what is unused, and no more than is left of the payment after earlier refunds."""
+    if left_minor <= 0:
+        return Decimal(0)
+    if left_minor >= paid.amount_minor:
+        return min(unused_usd, paid.amount_usd)
+    rate = Decimal(1) if paid.currency == USD else paid.cny_per_usd
+    cost = to_minor_units(round_minor(EXACT.multiply(unused_usd, rate), paid.currency), paid.currency)
+    if cost <= left_minor + (0 if paid.currency == USD else ROUNDED):
+        return unused_usd
+    worth = EXACT.divide(from_minor_units(left_minor, paid.currency), rate)
+    return worth.quantize(CENT, rounding=ROUND_FLOOR, context=EXACT)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A request from the payment down to what arrives, in minor units of what was paid. Each line is exact:
+
+    paid - used - refunded - disputed = unused, unused - kept = requested, requested - fee = sent. `used` holds calls
+    under way and parts of a cent, too; `kept` is what stays as credit.
+    """
+
+    paid: int
+    used: int
+    refunded: int
+    disputed: int
+    unused: int
+    kept: int
+    requested: int
+    fee: int
+    sent: int
+
+
+def lines(paid_minor: int, refunded_minor: int, disputed_minor: int, whole: Quote, asked: Quote) -> Lines:
+    """The lines of a request for `asked`, where at most `whole` may be asked for."""
+    return Lines(
+        paid=paid_minor,
+        used=paid_minor - refunded_minor - disputed_minor - whole.requested_minor,
+        refunded=refunded_minor,
+        disputed=disputed_minor,
+        unused=whole.requested_minor,
+        kept=whole.requested_minor - asked.requested_minor,
+        requested=asked.requested_minor,
+        fee=asked.fee_minor,
+        sent=asked.sent_minor,
+    )
 
 
 def refundable(remaining: Decimal, spendable: Decimal) -> Decimal:

@@ -176,7 +176,8 @@ def never_more(lines: Lines, agreed: Lines) -> Lines:
 def parts(lines: Lines, payments: Sequence[Paid]) -> list[Part]:
     """How it is sent: of the newest payment first, of each no more than is left of it, the fee in the same proportion.
 
-    Every part sends at least a cent. What they send is `final`, and with the fee `difference + tax`.
+    Every part sends at least a cent. What they send is `final`; with the fee it is `difference + tax`, unless so
+    little is left that a payment for each cent would be too many.
     """
     asked, fee = lines.difference + lines.tax, lines.fee
     taken: list[list[Any]] = []
@@ -192,4 +193,6 @@ def parts(lines: Lines, payments: Sequence[Paid]) -> list[Part]:
     for part in taken:  # a cent of the fee that the last one was too small for
         more = min(fee, part[1] - part[2] - 1)
         part[2], fee = part[2] + more, fee - more
+    # Each sends a single cent now, and that is still too much: the fewest cents are sent, of the newest payments.
+    del taken[len(taken) - fee :]
     return [Part(*part) for part in taken]

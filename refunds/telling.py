@@ -33,6 +33,8 @@ def outcome(refund: Refund, *, now: datetime) -> None:
             "invoice": str(refund.invoice_id or ""),
             "currency": refund.currency,
             "requested": f"{refund.requested:.2f}",
+            "asked": f"{refund.asked:.2f}" if refund.asked is not None else "",
+            "part_reason": refund.part_reason,
             "fee": f"{refund.fee:.2f}" if refund.fee_minor > 0 else "",
             "sent": f"{refund.sent:.2f}",
             "credit_usd": f"{refund.requested_usd:f}",
@@ -46,10 +48,13 @@ def outcome(refund: Refund, *, now: datetime) -> None:
     )
 
 
-def record(action: str, refund: Refund, *, actor: User | None, reason: str, before: str, now: datetime) -> None:
-    """A person's decision, with its reason."""
+def record(
+    action: str, refund: Refund, *, actor: User | None, reason: str, before: str, now: datetime, label: str = ""
+) -> None:
+    """A person's decision, with its reason; `label` names a program that acts for nobody in particular."""
     audit.record(
         actor=actor,
+        actor_label=label,
         action=action,
         subject=refund,
         now=now,

@@ -93,6 +93,18 @@ check(
 )
 check(
     "I5",
+    "what was held of a refund that was approved in part, less what was given back at once, is what is requested",
+    counted="refunds_refund WHERE asked_usd IS NOT NULL",
+    broken="""
+      SELECT 'refund ' || r.number FROM refunds_refund r
+      LEFT JOIN billing_journalentry e
+        ON e.account_id = r.account_id AND e.kind = 'refund_hold' AND e.key LIKE 'refund:' || r.id || ':%'
+      WHERE r.asked_usd IS NOT NULL GROUP BY r.id, r.number, r.asked_usd, r.requested_usd
+      HAVING coalesce(sum(e.delta), 0) <> -r.requested_usd
+        OR coalesce(sum(e.delta) FILTER (WHERE e.key LIKE '%:held'), 0) <> -r.asked_usd""",
+)
+check(
+    "I5",
     "every entry of a refund belongs to one",
     counted="billing_journalentry WHERE kind IN ('refund_hold', 'refund_paid', 'refund_failed', 'subscription_refund')",
     broken="""
@@ -102,11 +114,16 @@ check(
 )
 check(
     "I12",
-    "every refund that a person approved or stopped has an audit record with a reason",
+    "every refund that a person approved, made less or stopped has an audit record with a reason",
     counted="refunds_refund WHERE decided_by_id IS NOT NULL",
     broken="""
       SELECT 'refund ' || r.number FROM refunds_refund r
       LEFT JOIN accounts_auditrecord a ON a.subject_id = r.id::text AND a.actor_id = r.decided_by_id AND a.reason <> ''
         AND a.action IN ('refund_approve', 'refund_reject', 'refund_cancel', 'refund_return')
-      WHERE r.decided_by_id IS NOT NULL AND a.id IS NULL""",
+      WHERE r.decided_by_id IS NOT NULL AND a.id IS NULL
+      UNION ALL
+      SELECT 'refund ' || r.number FROM refunds_refund r
+      LEFT JOIN accounts_auditrecord a
+        ON a.subject_id = r.id::text AND a.reason <> '' AND a.action = 'refund_part'
+      WHERE r.asked_usd IS NOT NULL AND a.id IS NULL""",
 )

@@ -19,7 +19,7 @@ from config.api import ApiView, UtcField
 from subscriptions import lifecycle
 from subscriptions.models import PlanChange, Subscription
 
-_KEY_HEADER: Final = OpenApiParameter(
+KEY_HEADER: Final = OpenApiParameter(
     "Idempotency-Key",
     str,
     OpenApiParameter.HEADER,
@@ -113,7 +113,7 @@ class CheckoutView(ApiView):
         summary="Open the page on which a plan is paid",
         request=PlanInput,
         responses={201: CheckoutOutput},
-        parameters=[_KEY_HEADER],
+        parameters=[KEY_HEADER],
         tags=["Subscription"],
     )
     def post(self, request: Request) -> Response:
@@ -178,7 +178,7 @@ class ChangeView(ApiView):
         "(`payment_declined`), nothing changes. A smaller one begins with the next billing period.",
         request=ChangeInput,
         responses=ChangeOutput,
-        parameters=[_KEY_HEADER],
+        parameters=[KEY_HEADER],
         tags=["Subscription"],
     )
     def post(self, request: Request) -> Response:
@@ -217,7 +217,7 @@ class CancelView(ApiView):
         description="The plan keeps its Flows until then; nothing is paid back.",
         request=CancelInput,
         responses=CancelOutput,
-        parameters=[_KEY_HEADER],
+        parameters=[KEY_HEADER],
         tags=["Subscription"],
     )
     def post(self, request: Request) -> Response:

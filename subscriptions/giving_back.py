@@ -7,16 +7,21 @@ Who calls those that take a row holds the wallet's lock. Those that ask the prov
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
+from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from accounts import api_keys
 from accounts.models import ApiKey
 from billing.errors import Conflict
 from billing.payments.processor import PaymentProcessor
-from subscriptions import settling
-from subscriptions.models import Invoice, QuotaWindow, Subscription
+from billing.payments.processor_subscriptions import SubscriptionProgress
+from subscriptions import performing, settling
+from subscriptions.models import Invoice, PlanChange, QuotaWindow, Subscription
+
+_GONE: Final = frozenset({SubscriptionProgress.ENDED, SubscriptionProgress.EXPIRED})
 
 
 class RefundUnderWay(Conflict):
@@ -70,21 +75,59 @@ def stop_renewing(subscription_id: UUID, *, key: str, processor: PaymentProcesso
     if not row.in_force:
         return
     state = processor.subscription(row.provider_id)
-    if state.schedule_id:
+    alive = state.progress not in _GONE  # else there is nothing to renew, and what is true is recorded below
+    if alive and state.schedule_id:
         processor.withdraw_change(state.schedule_id)
-    if not state.cancel_at_period_end:
+    if alive and not state.cancel_at_period_end:
         processor.renew(row.provider_id, on=False, idempotency_key=f"{key}:off")
     settling.settle(subscription_id, processor=processor, now=now)
 
 
-def renew_again(subscription_id: UUID, *, key: str, processor: PaymentProcessor, now: datetime) -> None:
-    """Take that back. Repeats change nothing."""
+def renew_again(
+    subscription_id: UUID, *, key: str, since: datetime, processor: PaymentProcessor, now: datetime
+) -> None:
+    """Take that back, with the smaller plan that was to begin with the next period. Repeats change nothing.
+
+    `since` is when the renewal was switched off: what was withdrawn from then on was withdrawn for it.
+    """
     row = Subscription.objects.get(pk=subscription_id)
     if not row.in_force:
         return
-    if processor.subscription(row.provider_id).cancel_at_period_end:
+    state = processor.subscription(row.provider_id)
+    if state.progress not in _GONE and state.cancel_at_period_end:
         processor.renew(row.provider_id, on=True, idempotency_key=f"{key}:on")
-    settling.settle(subscription_id, processor=processor, now=now)
+    row = settling.settle(subscription_id, processor=processor, now=now)
+    wish = _smaller_plan_again(row, key=key, since=since, now=now)
+    if wish is not None:
+        performing.perform(wish.pk, processor=processor, now=now)
+
+
+def _smaller_plan_again(row: Subscription, *, key: str, since: datetime, now: datetime) -> PlanChange | None:
+    """The wish as a row of its own, committed before the provider is asked for it again."""
+    with transaction.atomic():
+        row = settling.locked(row.pk)
+        made: PlanChange | None = PlanChange.objects.filter(
+            account_id=row.account_id, client_key=f"{key}:again"
+        ).first()
+        if made is not None:
+            return made
+        rows = PlanChange.objects.filter(subscription=row, kind=PlanChange.Kind.DOWNGRADE)
+        lost = rows.filter(status=PlanChange.Status.WITHDRAWN, status_at__gte=since).order_by("-created_at").first()
+        waiting = PlanChange.objects.filter(subscription=row, status__in=PlanChange.WAITING).exists()
+        if lost is None or waiting or not row.in_force:
+            return None
+        return PlanChange.objects.create(
+            account=row.account,
+            subscription=row,
+            kind=lost.kind,
+            status_at=now,
+            from_version=row.plan_version,
+            to_version=lost.to_version,
+            at=now,
+            created_at=now,
+            created_by=lost.created_by,
+            client_key=f"{key}:again",
+        )
 
 
 def end(row: Subscription, *, now: datetime) -> None:

@@ -55,8 +55,13 @@ def history_context(request: HttpRequest, account: Account, *, size: int = INVOI
     """What `billing_history.html` needs."""
     invoices = Invoice.objects.filter(account=account).select_related("plan_version__plan")
     found = page(invoices, BY_DATE, request.GET, size=size)
+    held = lifecycle.held_by(account.pk, now=clock.now())
+    paid_for = Invoice.objects.filter(subscription=held, status=Invoice.Status.PAID, paid_minor__gt=0)
     return {
-        "held": lifecycle.held_by(account.pk, now=clock.now()),
+        "held": held,
+        # The plan in force is given back from its newest payment (F093); whether it may be, the preview says.
+        "give_back": paid_for.order_by("-at", "-pk").values_list("pk", flat=True).first() if held else None,
+        "account": account,
         "invoices": [(one, paid(one), paid_back(one)) for one in found.rows],
         "invoice_page": found,
         "short": size == NEWEST_SHOWN,

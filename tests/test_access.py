@@ -32,11 +32,14 @@ from billing.payments.models import TopUp
 from billing.payments.models_saved import CardSetup
 from config import clock
 from config.api import ApiView
+from refunds import lifecycle
+from refunds.models import Refund
 from subscriptions import conversations
 from subscriptions.models import PlanVersion, Subscription
 from tests import factories
 from tests.api import Program, management_key
 from tests.billing.payments.saving import kept_card
+from tests.refunds.orders import credited
 from tests.subscriptions.invoicing import paid_invoice
 
 pytestmark = pytest.mark.django_db
@@ -78,6 +81,11 @@ PAGES: dict[str, dict[str, str | None]] = {
     "books:vouchers": {"POST": "pay"},
     "payments:pay": {"POST": "pay"},
     "payments:check": {"POST": None},
+    "refunds:plan": {"GET": "pay", "POST": "pay"},
+    "refunds:cancel": {"POST": "pay"},
+    "refunds_top_up:ask": {"GET": "pay", "POST": "pay"},
+    # And an owner or finance alone, by message: tests/refunds/test_top_up_requests.py.
+    "refunds_top_up:confirm": {"POST": "pay"},
     "payments:auto_top_up_on": {"GET": "pay", "POST": "pay"},
     "payments:auto_top_up_off": {"POST": "pay"},
     "payments:auto_top_up_resume": {"POST": "pay"},
@@ -234,6 +242,7 @@ def world(settings: Any) -> World:
     found |= {"card_id": card.pk, "setup_id": setup.pk}
     found["alert_id"] = alert_on(account, key).pk
     found["conversation"] = "chat-1"
+    found["top_up_refund_id"] = found["refund_id"] = asked_back(account).pk
     conversations.set_mode(account.pk, "chat-1", "payg", now=factories.NOON)
     bought = Subscription.objects.create(
         account=account,
@@ -244,8 +253,14 @@ def world(settings: Any) -> World:
     )
     found["subscription_id"] = bought.pk
     found["invoice_id"] = paid_invoice(bought).pk
-    found |= {"month": "2026-10", "grant_id": account.credit_grants.get().pk}
+    found |= {"month": "2026-10", "grant_id": account.credit_grants.order_by("created_at").first().pk}
     return World(account, owner, outsider, stranger, found)
+
+
+def asked_back(account: Account) -> Refund:
+    """A top-up of which the customer wants some back."""
+    order = credited("5", account=account)
+    return lifecycle.request(order.pk, Decimal(1), reason="unused", actor=None, client_key="1", now=factories.NOON)
 
 
 def alert_on(account: Account, key: Any) -> Any:

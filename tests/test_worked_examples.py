@@ -5,6 +5,7 @@ import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -18,6 +19,8 @@ from billing.catalog.rating import (
     rate,
     recompute,
 )
+from refunds import quote_plan
+from refunds.quote_plan import Lines, Paid, Used
 
 ROOT = Path(__file__).resolve().parent
 EXAMPLES: dict[str, Any] = json.loads((ROOT / "data" / "worked_examples.json").read_text())
@@ -72,6 +75,31 @@ def test_j14_flows_cost_what_the_page_says(case: dict[str, Any]) -> None:
         call_overhead=Decimal(case["overhead"]),
     )
     assert format(cost, "f") == case["flows"]
+
+
+def given_back(case: dict[str, Any], *, fee_of_paid: bool = False) -> Lines:
+    paid, refunded = (int(Decimal(case[name]) * 100) for name in ("paid", "refunded"))
+    return quote_plan.compute(
+        [Paid(UUID(int=1), paid, refunded_minor=refunded)],
+        [Used(Decimal(case["flows"]), Decimal(case["flows_per_usd"]))],
+        fee_rate=Decimal("0.05"),
+        fee_of_paid=fee_of_paid,
+    )
+
+
+@pytest.mark.parametrize("case", EXAMPLES["refunds"], ids=lambda case: case["id"])
+def test_j16_to_j19_of_a_plan_goes_back_what_the_page_says(case: dict[str, Any]) -> None:
+    told = given_back(case).told()
+    names = [name for name in ("usage", "refunded", "difference", "fee", "final") if name in case]
+    assert {name: f"{Decimal(told[name]) / 100:.2f}" for name in names} == {name: case[name] for name in names}
+    assert (told["final"] > 0) == case.get("eligible", True)
+    if "final_of_paid" in case:
+        of_paid = given_back(case, fee_of_paid=True)
+        assert f"{Decimal(of_paid.final) / 100:.2f}" == case["final_of_paid"]
+        assert f"${case['final_of_paid']}" in PAGE
+    [row] = [line for line in PAGE.splitlines() if line.startswith(f"| {case['id']}:")]
+    assert all(f"${case[name]}" in row for name in ("paid", *names))
+    assert f"{int(case['flows']):,} Flows" in row
 
 
 @pytest.mark.parametrize("case", [*EXAMPLES["pricing"], *EXAMPLES["flows"]], ids=lambda case: case["id"])

@@ -44,7 +44,7 @@ OF_ORDER: Final[dict[str, Any]] = {
     Kind.CREDIT_FROZEN: _("Frozen after a fraud warning about order %(number)s"),
     Kind.CREDIT_RELEASED: _("Released again: credit of order %(number)s"),
 }
-
+REST_OF_ORDER: Final[Any] = _("Only a part of the refund of order %(number)s was approved: the rest is credit again")
 
 # What went back of a plan's payment, and what the bank did with it.
 OF_INVOICE: Final[dict[str, Any]] = {
@@ -101,7 +101,8 @@ def _told(entry: JournalEntry, grant: CreditGrant | None) -> Told:
             )
         return Told(entry, text % {"calls": f"{calls:,}", "model": entry.meta.get("model", "")}, "")
     if order:
-        text = OF_ORDER.get(entry.kind, _("Order %(number)s"))
+        part = entry.kind == Kind.REFUND_HOLD and entry.delta > 0
+        text = REST_OF_ORDER if part else OF_ORDER.get(entry.kind, _("Order %(number)s"))
         return Told(entry, text % {"number": order[0]}, f"/billing/top-up/{order[0]}")
     if entry.meta.get("invoice"):
         text = OF_INVOICE.get(entry.kind, _("Invoice %(number)s, paid by card"))

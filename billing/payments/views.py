@@ -217,6 +217,13 @@ def order(request: HttpRequest, number: str) -> HttpResponse:
     return render(request, "billing/top_up_order.html", _context(request, _order(request, number), problem))
 
 
+def _may_be_refunded(found: TopUp) -> bool:
+    """Whether the button is of use. What comes back, and every reason against it, says the page that it leads to."""
+    left = found.amount_minor - found.refunded_minor - found.disputed_minor
+    whole_cents = found.grant is not None and found.grant.remaining >= Decimal("0.01")
+    return found.status in (TopUp.Status.CREDITED, TopUp.Status.PARTIALLY_REFUNDED) and left > 0 and whole_cents
+
+
 def _context(request: HttpRequest, found: TopUp, problem: BillingError | None = None) -> dict[str, Any]:
     return {
         "order": found,
@@ -226,6 +233,7 @@ def _context(request: HttpRequest, found: TopUp, problem: BillingError | None = 
         "refunded": from_minor_units(found.refunded_minor, found.currency),
         "disputed": from_minor_units(found.disputed_minor, found.currency),
         "allowed": _may_pay(request, found.account),
+        "may_be_refunded": _may_be_refunded(found),
         "other_account": found.account != current_account(request),
         "problem": problem,
         "poll": found.status in TopUp.OPEN,

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
 import pytest
 from django.urls import reverse
 
-from accounts.models import AuditRecord
+from accounts.models import Account, AuditRecord
+from billing import notices
+from billing.models_notices import Notice
+from billing.payments.models import TopUp
+from billing.payments.models_disputes import RiskFlag
+from config import clock
+from refunds import deciding, evidence, outcomes, telling
+from refunds.errors import DecidedOnPlanRefund
 from refunds.models import Refund
+from subscriptions.models import PlanVersion, Subscription
+from tests import factories
+from tests.factories import NOON
 from tests.refunds.orders import credited
 from tests.refunds.test_lifecycle import approve, ask, said, sent
 from tests.staff import act, action_of, desk, page_of
+from tests.subscriptions.invoicing import paid_invoice
 
 pytestmark = pytest.mark.django_db
 
@@ -80,11 +96,158 @@ def test_support_does_not_decide(action: str) -> None:
 def test_a_flag_is_taken_away_and_stays_in_the_audit() -> None:
     refund = sent(approve(ask(credited())))
     refund = type(refund).objects.get(pk=refund.pk)
-    from refunds import outcomes
-    from tests.factories import NOON
-
     outcomes.record_outcome(refund.pk, said(refund, amount_minor=1), now=NOON)
     act(desk("finance"), action_of(refund, "looked"), reason="a test")
     refund.refresh_from_db()
     assert not refund.flagged
     assert "we asked for 19.00 USD" in AuditRecord.objects.get(action="refund_looked").reason
+
+
+# --- Parts, confirmations, evidence
+def company_refund(usd: str = "20") -> Refund:
+    order = credited(usd)
+    Account.objects.filter(pk=order.account_id).update(kind="company")
+    return Refund.objects.select_related("account", "top_up").get(pk=ask(order).pk)
+
+
+def test_finance_approves_a_part_and_the_words_say_what_becomes_of_the_rest() -> None:
+    refund = ask(credited("20"))
+    client = desk("finance")
+    form = client.get(action_of(refund, "approve-part")).content.decode()
+    assert "$20.00 of credit were asked for" in form
+    assert act(client, action_of(refund, "approve-part"), amount="20.01", reason="more").status_code == 422
+    assert act(client, action_of(refund, "approve-part"), amount="8", reason="12 were used").status_code == 302
+    refund.refresh_from_db()
+    assert (refund.status, refund.sent_minor, refund.part_reason) == ("approved", 760, "12 were used")
+    page = client.get(page_of(refund)).content.decode()
+    for words in ("12 were used", "$20.00", "$8.00", "$7.60"):
+        assert words in page
+
+
+def test_a_large_part_waits_for_the_second_person_at_the_desk() -> None:
+    refund = ask(credited("1000"))
+    act(desk("finance"), action_of(refund, "approve-part"), amount="600", reason="one")
+    refund.refresh_from_db()
+    assert (refund.status, refund.requested_usd) == ("requested", 600)
+    act(desk("admin"), action_of(refund, "approve"), reason="two")
+    refund.refresh_from_db()
+    assert (refund.status, refund.requested_usd) == ("approved", 600)
+
+
+def test_a_company_is_waited_for_and_staff_may_note_its_confirmation() -> None:
+    refund = company_refund()
+    client = desk("finance")
+    listed = client.get(f"{reverse('admin:refunds_refund_changelist')}?waiting=confirmation").content.decode()
+    assert refund.number in listed
+    assert "Waits for the confirmation" in client.get(page_of(refund)).content.decode()
+    refused = act(client, action_of(refund, "approve"), reason="fine")
+    assert refused.status_code == 422
+    assert "has not confirmed" in refused.content.decode()
+    act(client, action_of(refund, "confirmed"), reason="Ms Chen by letter")
+    act(client, action_of(refund, "approve"), reason="fine")
+    refund.refresh_from_db()
+    assert refund.status == "approved"
+    assert AuditRecord.objects.get(action="refund_confirm_noted").reason == "Ms Chen by letter"
+
+
+def test_the_evidence_says_what_was_used_on_what_and_what_speaks_against_it() -> None:
+    order = credited("20")
+    held = factories.hold(order.account, factories.price("acme/chat"), "4")
+    factories.capture(held.id, input_tokens=4000)
+    earlier = ask(order, "1")
+    refund = ask(order, "5", reason="Cursor does not work with it", category="third_party")
+    RiskFlag.objects.create(account=order.account, reason="two disputes", set_at=NOON)
+    page = desk("support").get(page_of(refund)).content.decode()
+    for words in ("$4.00 of $20.00", "acme/chat", "Cursor", "F021", "two disputes", earlier.number, "Personal"):
+        assert words in page, words
+    found = evidence.gather(refund, now=NOON)
+    assert found.spending is not None
+    assert (found.spending.used, found.spending.held, found.spending.remaining) == (4, 6, 10)
+    assert (found.spending.first_at, found.spending.last_at) == (NOON, NOON)
+    assert [(one.slug, one.calls, one.charge) for one in found.models] == [("acme/chat", 1, 4)]
+
+
+def test_the_end_of_the_providers_time_is_on_the_page() -> None:
+    order = credited("20")
+    refund = ask(order)
+    TopUp.objects.filter(pk=order.pk).update(method="alipay", paid_at=clock.now() - timedelta(days=91))
+    assert "takes no refund any more" in desk("support").get(page_of(refund)).content.decode()
+
+
+@pytest.mark.parametrize(("waiting", "status", "days"), [("ageing", "submitted", 4), ("failed", "failed", 0)])
+def test_what_takes_too_long_or_failed_is_found(waiting: str, status: str, days: int) -> None:
+    old, new = ask(credited("20")), ask(credited("20"))
+    since = clock.now() - timedelta(days=days)
+    Refund.objects.filter(pk=old.pk).update(status=status, submitted_at=since)
+    Refund.objects.filter(pk=new.pk).update(status="submitted", submitted_at=clock.now())
+    page = desk("support").get(f"{reverse('admin:refunds_refund_changelist')}?waiting={waiting}").content.decode()
+    assert (old.number in page, new.number in page) == (True, False)
+
+
+# --- Plans
+def plan_row(**changes: Any) -> Refund:
+    """A payment of a plan that goes back without a plan refund: of a second subscription, or from the dashboard."""
+    account = factories.account(factories.user())
+    bought = Subscription.objects.create(
+        account=account,
+        plan_version=PlanVersion.objects.get(plan="pro", number=1),
+        status_at=NOON,
+        created_at=NOON,
+        client_key="1",
+    )
+    invoice = paid_invoice(bought)
+    terms = {
+        "number": "refund_plan1",
+        "kind": "subscription",
+        "account": account,
+        "invoice": invoice,
+        "created_at": NOON,
+        "reason": "a second subscription beside one in force",
+        "requested_usd": Decimal(20),
+        "fee_usd": Decimal(0),
+        "sent_usd": Decimal(20),
+        "currency": "USD",
+        "requested_minor": 2000,
+        "fee_minor": 0,
+        "sent_minor": 2000,
+        "fee_rate": Decimal(0),
+        "status": "approved",
+        "status_at": NOON,
+        "client_key": "1",
+        "idempotency_key": "1",
+    }
+    return outcomes.book_new(Refund(**(terms | changes)), now=NOON)
+
+
+def test_a_plans_payment_is_shown_with_its_invoice_and_not_decided_here() -> None:
+    refund = plan_row()
+    client = desk("admin")
+    page = client.get(page_of(refund)).content.decode()
+    assert page_of(refund.invoice) in page
+    assert "payment of a second subscription" in page
+    for action in ("approve", "approve-part", "reject", "cancel", "confirmed"):
+        assert f"/{action}/" not in page, action
+    listing = reverse("admin:refunds_refund_changelist")
+    assert refund.number in client.get(f"{listing}?kind__exact=subscription").content.decode()
+    assert refund.number not in client.get(f"{listing}?kind__exact=top_up").content.decode()
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled"])
+@pytest.mark.parametrize("external", [True, False])
+def test_the_mail_about_a_plans_payment_speaks_of_no_credit_that_was_taken(status: str, external: bool) -> None:
+    refund = plan_row()
+    refund.status, refund.external = status, external
+    telling.outcome(refund, now=NOON)
+    notice = Notice.objects.get(kind=f"refund_{status}")
+    assert notice.context["invoice"] == str(refund.invoice_id)
+    body = str(notices._mail(notice, factories.user()).body)
+    assert "20.00 USD" in body
+    assert f"Invoice: {refund.of_number}" in body
+    for wrong in ("credit that it had bought", "account's credit", "Order:"):
+        assert wrong not in body, wrong
+
+
+def test_a_part_of_a_plan_refund_is_decided_on_the_plan_refund() -> None:
+    refund = Refund(number="refund_1", kind="subscription", plan_refund_id=uuid4())
+    with pytest.raises(DecidedOnPlanRefund):
+        deciding._refuse_part_of_plan(refund)

@@ -122,7 +122,7 @@ def test_an_order_that_was_not_credited_a_disputed_one_and_a_spent_one_are_refus
         with pytest.raises(NotRefundable) as refusal:
             ask(order, usd)
         reasons.append(refusal.value.evidence["reason"])
-    assert reasons == ["disputed", "amount", "nothing_left", "not_credited"]
+    assert reasons == ["disputed", "more_than_unused", "nothing_left", "not_credited"]
     assert ask(half, "5").requested_minor == 500
 
 
@@ -156,7 +156,7 @@ def test_a_large_refund_needs_two_people_who_did_not_ask_for_it() -> None:
     refund = approve(refund, second)
     assert (refund.status, refund.first_approved_by, refund.decided_by) == ("approved", first, second)
     actions = AuditRecord.objects.filter(subject_id=str(refund.pk)).order_by("pk").values_list("action", flat=True)
-    assert list(actions) == ["refund_first_approval", "refund_approve"]
+    assert list(actions) == ["refund_request", "refund_first_approval", "refund_approve"]
 
 
 def test_small_refunds_of_one_person_to_one_account_within_a_day_count_together() -> None:

@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
-from uuid import uuid4
 
 import pytest
 
 from billing.payments.stripe_processor import get_processor
 from config import clock
-from refunds import plan_lifecycle, plan_settling, quotes
+from refunds import plan_lifecycle
 from refunds.models import Refund
-from refunds.models_plan import PlanRefund
+from subscriptions import giving_back
 from subscriptions.models import Invoice, Subscription
 from tests.flush import broken_books
-from tests.refunds.conftest import Shop, inbox, shop, work
-from tests.subscriptions.conftest import Club, club, move
+from tests.refunds.giving import Back, Shop, back, club, inbox, move, shop, work
 
-__all__ = ["Shop", "club", "inbox", "move", "shop", "work"]
+__all__ = ["Shop", "back", "club", "inbox", "move", "shop", "work"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@dataclass
-class Back:
-    """What these tests do again and again."""
-
-    club: Club
-
-    def quote(self) -> quotes.Quote:
-        return plan_lifecycle.preview(self.club.account.pk, now=clock.now())
-
-    def submit(self, quote: quotes.Quote | None = None, *, key: str = "") -> PlanRefund:
-        quote = quote or self.quote()
-        return plan_lifecycle.submit(
-            self.club.account.pk, quote.token, client_key=key or uuid4().hex, actor=self.club.owner, now=clock.now()
-        )
-
-    def go_on(self, refund: PlanRefund) -> PlanRefund:
-        return plan_settling.go_on(refund.pk, processor=get_processor(), now=clock.now())
-
-
-@pytest.fixture
-def back(club: Club) -> Back:
-    return Back(club)
 
 
 def test_a_plan_is_given_back_and_the_account_is_free_at_once(back: Back) -> None:
@@ -68,3 +41,22 @@ def test_a_plan_is_given_back_and_the_account_is_free_at_once(back: Back) -> Non
     assert Refund.objects.count() == 1
     assert broken_books() == []
     assert Subscription.objects.get().review_reason == ""
+
+
+def test_a_cancelled_refund_keeps_the_plan_its_renewal_and_the_smaller_plan_to_come(back: Back) -> None:
+    back.club.subscribe("max")
+    back.club.change("pro")
+    refund = back.submit()
+    giving_back.stop_renewing(refund.subscription_id, key="k", processor=get_processor(), now=clock.now())
+    row = back.club.row()
+    assert (row.cancel_at_period_end, row.next_version) == (True, None)
+
+    plan_lifecycle.cancel(refund.pk, actor=back.club.owner, now=clock.now())
+    for _ in range(2):
+        refund = back.go_on(refund)
+
+    row = back.club.row()
+    assert (refund.status, row.paused_at, row.cancel_at_period_end) == ("cancelled", None, False)
+    assert row.next_version is not None
+    assert row.next_version.plan_id == "pro"
+    assert back.club.sandbox.refunds() == []
