@@ -20,8 +20,10 @@ from billing.books import credits, ledger
 from billing.books.models import JournalEntry, System, Wallet
 from billing.money import Money
 from billing.payments import benefits, dispute_booking, disputes, giving_back, holds
+from billing.payments.dispute_payments import Disputed
 from billing.payments.models import TopUp
 from refunds.models import Refund
+from subscriptions import disputes as plan_disputes
 from subscriptions.models import Invoice
 
 log = logging.getLogger(__name__)
@@ -120,10 +122,10 @@ def recount(refund: Refund, *, now: datetime) -> None:
     if refund.top_up_id is not None:
         _recount_order(refund.top_up_id, now=now)
     else:
-        _recount_invoice(refund.payment.pk)
+        _recount_invoice(refund.payment.pk, now=now)
 
 
-def _recount_invoice(invoice_id: UUID) -> None:
+def _recount_invoice(invoice_id: UUID, *, now: datetime) -> None:
     invoice: Invoice = Invoice.objects.get(pk=invoice_id)
     gone = Q(status=Status.SUCCEEDED)
     sums = (
@@ -136,6 +138,7 @@ def _recount_invoice(invoice_id: UUID) -> None:
     invoice.refunded_minor = min(sums["live"] or 0, invoice.paid_minor)
     invoice.paid_back_minor, invoice.paid_back_at = min(sums["sent"] or 0, invoice.paid_minor), sums["at"]
     invoice.save(update_fields=["refunded_minor", "paid_back_minor", "paid_back_at"])
+    disputes.recount_other(plan_disputes.OF, invoice.pk, now=now)
 
 
 def _recount_order(order_id: UUID, *, now: datetime) -> None:
@@ -167,11 +170,15 @@ def _recount_order(order_id: UUID, *, now: datetime) -> None:
 
 
 @dispute_booking.tells_refunds
-def gone(order: TopUp) -> dispute_booking.Refunded:
-    """For disputes: what has gone of an order, and what we kept of it."""
-    sums = Refund.objects.filter(top_up=order, status=Status.SUCCEEDED).aggregate(
-        gone=Sum("requested_minor"), fee=Sum("fee_usd")
-    )
+def gone(payment: Disputed) -> dispute_booking.Refunded:
+    """For disputes: what has gone of a payment, and what we kept of it."""
+    if isinstance(payment, TopUp):
+        rows = Refund.objects.filter(top_up=payment)
+    elif payment.of == plan_disputes.OF:
+        rows = Refund.objects.filter(invoice=payment.pk)
+    else:
+        rows = Refund.objects.none()
+    sums = rows.filter(status=Status.SUCCEEDED).aggregate(gone=Sum("requested_minor"), fee=Sum("fee_usd"))
     return dispute_booking.Refunded(sums["gone"] or 0, sums["fee"] or Decimal(0))
 
 

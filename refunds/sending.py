@@ -17,11 +17,13 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from billing.errors import InvalidRequest
+from billing.payments import disputes
 from billing.payments.processor import PaymentProcessor, ProcessorRefused, UnknownAtProcessor
 from billing.payments.processor_refunds import RefundRequest, RefundState
 from refunds import external, lifecycle, outcomes, telling
 from refunds.errors import NotRefundable
 from refunds.models import Refund
+from subscriptions import disputes as plan_disputes
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +71,12 @@ def _check_possible(refund: Refund, *, now: datetime) -> None:
     if refund.top_up is not None:
         lifecycle.check_possible(refund.top_up, now=now)
         return
-    if refund.payment.disputed_minor:
+    # All payments of a plan: one part that stays leaves it with the plan and some of the money. By the disputes and not
+    # by what they count, as this refund has left nothing to count.
+    of_plan = (
+        Refund.objects.filter(plan_refund=refund.plan_refund_id) if refund.plan_refund_id else Refund.objects.none()
+    )
+    if disputes.stands(plan_disputes.OF, {refund.payment.pk, *of_plan.values_list("invoice_id", flat=True)}):
         raise NotRefundable(_("This payment is disputed at the bank and cannot be refunded."), reason="disputed")
     others = Refund.objects.filter(plan_refund=refund.plan_refund_id).exclude(pk=refund.pk)
     if refund.plan_refund_id and others.filter(status__in=(Status.FAILED, Status.CANCELLED)).exists():

@@ -1,4 +1,4 @@
-"""Subscriptions, their invoices and changes, and Extra Usage in the console (F075-F077, F080-F083)."""
+"""Subscriptions, their invoices and changes in the console (F075-F077)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from billing.desk import BillingDesk
 from billing.errors import NotFound
 from billing.money import minor_text
 from billing.payments import failures
-from billing.payments.admin_disputes import entries_panel, events_panel
+from billing.payments.admin_disputes import entries_panel, events_panel, payment_panels
 from billing.payments.admin_documents import document_links
 from billing.payments.stripe_processor import get_processor
 from config import clock
-from config.admin_base import staff_action
+from config.admin_base import at_stake, staff_action
 from config.admin_cells import Panel, at, column, link, list_url, state, status, to, usd
 from config.admin_finding import Since
 from config.templatetags import ui
-from subscriptions import dunning
-from subscriptions.models import ExtraUsage, ExtraUsageMonth, Invoice, PlanChange, Subscription
+from subscriptions import disputes, dunning, reviewing
+from subscriptions.models import Invoice, PlanChange, Subscription
 from subscriptions.views_invoices import receipt_pdf
 
 SHOWN = 20
@@ -71,14 +71,14 @@ def amount(row: Invoice) -> str:
     return minor_text(row.paid_minor if row.status == Invoice.Status.PAID else row.amount_minor, row.currency)
 
 
+def disputed(row: Invoice) -> str:
+    """What open and lost disputes take of it."""
+    return minor_text(row.disputed_minor, row.currency) if row.disputed_minor else ""
+
+
 def card(row: Invoice) -> str:
     """The card's last four digits."""
     return f"•••• {row.card_last_four}" if row.card_last_four else ""
-
-
-def on_or_off(row: ExtraUsage) -> str:
-    """Whether Extra Usage pays now, in one look."""
-    return ui.status_badge("active", gettext("On")) if row.enabled else ui.status_badge("off", gettext("Off"))
 
 
 def why(row: Invoice) -> Any:
@@ -170,7 +170,7 @@ class SubscriptionAdmin(BillingDesk):
         ),
         (_("End and review"), ("cancel_at_period_end", _ended, "review_reason", "undone_at", "checked_at")),
     )
-    actions_detail = ("ask_now",)
+    actions_detail = ("ask_now", "looked")
 
     def panels(self, request: HttpRequest, obj: Subscription) -> list[Panel]:
         """Invoices, changes, windows of its periods, entries, events, and what people did."""
@@ -226,6 +226,21 @@ class SubscriptionAdmin(BillingDesk):
         )
         return gettext("The provider was asked.")
 
+    @staff_action(
+        permission="subscriptions.check_subscription",
+        title=_("It was looked at"),
+        sentence=at_stake(
+            lambda row: gettext("To be looked at: %(why)s.") % {"why": row.review_reason},
+            _("The plan and its payments stay as they are. What you say is kept in the audit."),
+        ),
+        icon="done_all",
+        applies=lambda row: bool(row.review_reason),
+    )
+    def looked(self, request: HttpRequest, obj: Subscription, data: dict[str, Any]) -> str:
+        """The mark goes, with a reason."""
+        reviewing.looked(obj.pk, actor=person(request), reason=data["reason"], now=clock.now())
+        return gettext("It is no longer marked.")
+
 
 @admin.register(Invoice)
 class InvoiceAdmin(BillingDesk):
@@ -265,6 +280,7 @@ class InvoiceAdmin(BillingDesk):
                 column(_("tax"), lambda row: minor_text(row.tax_minor, row.currency), name="tax"),
                 usd("paid_usd", _("amount paid")),
                 "paid_at",
+                column(_("disputed"), disputed, name="disputed"),
                 column(_("card"), card, name="card"),
                 column(_("receipt"), receipt_links, name="receipt"),
             ),
@@ -284,8 +300,12 @@ class InvoiceAdmin(BillingDesk):
     )
 
     def panels(self, request: HttpRequest, obj: Invoice) -> list[Panel]:
-        """The entries that booked it, and what the provider told."""
-        return [entries_panel(obj.account_id, f"invoice:{obj.provider_id}:"), events_panel(obj.provider_id)]
+        """What its bank asks back, the entries that booked it, and what the provider told."""
+        return [
+            *payment_panels(disputes.of_invoice(obj), disputes.warnings_of(obj)),
+            entries_panel(obj.account_id, f"invoice:{obj.provider_id}:"),
+            events_panel(obj.provider_id),
+        ]
 
     def get_urls(self) -> list[Any]:
         """Its own page and the receipt."""
@@ -353,51 +373,3 @@ class PlanChangeAdmin(BillingDesk):
     def panels(self, request: HttpRequest, obj: PlanChange) -> list[Panel]:
         """What the provider told of the subscription, and what people did to it."""
         return [events_panel(obj.subscription.provider_id), *audit_panel(request, obj.subscription)]
-
-
-@admin.register(ExtraUsage)
-class ExtraUsageAdmin(BillingDesk):
-    """Who pays from the balance when a window is full, with which key, up to how much."""
-
-    row_title = staticmethod(lambda row: str(row.account))
-    related = ("account", "api_key", "agreed_by")
-    list_display = (
-        to("account", _("account")),
-        column(_("status"), on_or_off, name="on"),
-        column(_("API key"), lambda row: row.api_key.masked if row.api_key else "", name="key"),
-        usd("monthly_cap", _("monthly cap")),
-        at("changed_at", _("changed")),
-    )
-    list_filter = ("enabled",)
-    ordering = ("-changed_at",)
-    finds = (("uuid", "account_id"),)
-    search_help_text = _("Account UUID")
-    facts = (
-        (
-            _("Extra Usage"),
-            (
-                "account",
-                column(_("status"), on_or_off, name="on"),
-                "api_key",
-                usd("monthly_cap", _("monthly cap")),
-                "changed_at",
-            ),
-        ),
-        (_("Consent"), ("agreed_at", "agreed_by", "agreed_text")),
-    )
-
-    def panels(self, request: HttpRequest, obj: ExtraUsage) -> list[Panel]:
-        """What it came to, month by month, and what people did."""
-        months = ExtraUsageMonth.objects.filter(account_id=obj.pk).order_by("-month")[:SHOWN]
-        return [
-            Panel(
-                _("Months (UTC)"),
-                (_("month"), _("calls"), _("spent"), _("held"), _("told of")),
-                [
-                    (f"{one.month:%Y-%m}", ui.count(one.calls), ui.usd(one.spent), ui.usd(one.held), f"{one.told} %")
-                    for one in months
-                ],
-                numbers=frozenset({1, 2, 3, 4}),
-            ),
-            *audit_panel(request, obj),
-        ]

@@ -12,7 +12,7 @@ class SubscriptionsConfig(AppConfig):
         with a rotated key."""
         from accounts import api_keys
         from billing.books.ledger import lock_wallet
-        from subscriptions import extra, handlers, reconciling, seeds, verify  # noqa: F401
+        from subscriptions import disputes, extra, handlers, reconciling, seeds, verify  # noqa: F401
 
         api_keys.follows_rotation(api_keys.Follower(lock_wallet, extra.follow, extra.says))
 

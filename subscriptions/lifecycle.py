@@ -126,7 +126,7 @@ def subscribe(
             account = Account.objects.get(pk=account_id)
             if account.status != Account.Status.ACTIVE:
                 raise AccountSuspended(_("This account is not active and cannot subscribe."))
-            flags.may_top_up(account_id)
+            flags.may_buy_plan(account_id)
             row = Subscription.objects.create(
                 account=account,
                 plan_version_id=plan.id,
@@ -329,6 +329,8 @@ def renew(
     giving_back.refuse_while_paused(row)
     if row.cancel_at_period_end != on:
         return row
+    if on:
+        flags.may_buy_plan(account_id)
     if not on and row.schedule_id:
         row = withdraw(account_id, actor=actor, processor=processor, now=now, label=label)
     processor.renew(
@@ -355,7 +357,10 @@ def _wanted(account_id: UUID, plan_code: object, now: datetime) -> tuple[Subscri
     if plan.code == row.plan_version.plan_id:
         raise SamePlan(plan=plan.code)
     wanted = PlanVersion.objects.select_related("plan").get(pk=plan.id)
-    return row, wanted, _kind(row.plan_version, wanted)
+    kind = _kind(row.plan_version, wanted)
+    if kind == PlanChange.Kind.UPGRADE:
+        flags.may_buy_plan(account_id)
+    return row, wanted, kind
 
 
 def _kind(current: PlanVersion, wanted: PlanVersion) -> str:

@@ -1,4 +1,4 @@
-"""The invariants of windows, Extra Usage and subscriptions (I9, I10)."""
+"""The invariants of windows, Extra Usage and subscriptions (I6, I9, I10)."""
 
 from billing.books.verify import check
 
@@ -73,4 +73,20 @@ check(
         SELECT FROM subscriptions_quotawindow w WHERE w.subscription_id = s.id AND w.kind = 'period' AND w.starts_at < s.period_end AND w.ends_at > s.period_start)
       UNION ALL
       SELECT 'account ' || account_id FROM subscriptions_subscription WHERE status IN ('active', 'past_due') GROUP BY account_id HAVING count(*) > 1""",
+)
+check(
+    "I6",
+    "an invoice's disputed amount is that of its disputes that are open or lost, and they are of its account",
+    counted="billing_dispute WHERE of = 'invoice'",
+    broken="""
+      SELECT 'invoice ' || i.provider_id FROM subscriptions_invoice i
+      JOIN (SELECT of_id, sum(counted_minor) FILTER (WHERE state IN ('open', 'lost')) AS total, min(account_id::text) AS account
+            FROM billing_dispute WHERE of = 'invoice' GROUP BY 1) d ON d.of_id = i.id
+      WHERE i.disputed_minor <> coalesce(d.total, 0) OR i.account_id::text <> d.account
+      UNION ALL
+      SELECT 'invoice ' || i.provider_id FROM subscriptions_invoice i
+      WHERE i.disputed_minor > 0 AND NOT EXISTS (SELECT FROM billing_dispute d WHERE d.of = 'invoice' AND d.of_id = i.id)
+      UNION ALL
+      SELECT 'dispute ' || d.provider_id FROM billing_dispute d
+      WHERE d.of = 'invoice' AND NOT EXISTS (SELECT FROM subscriptions_invoice i WHERE i.id = d.of_id)""",
 )

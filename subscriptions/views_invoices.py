@@ -26,10 +26,11 @@ from billing.errors import BillingError, NotFound
 from billing.money import from_minor_units
 from billing.paging import batches, by_time_and_id, page
 from billing.payments import failures
+from billing.payments.models_disputes import Dispute
 from billing.payments.stripe_processor import get_processor
 from config import clock
 from config.exports import stream
-from subscriptions import lifecycle, receipts
+from subscriptions import disputes, lifecycle, receipts
 from subscriptions.models import Invoice
 
 BOM: Final = "\ufeff"
@@ -104,9 +105,18 @@ def history_csv(request: HttpRequest) -> StreamingHttpResponse:
 
 def _own(request: HttpRequest, invoice_id: UUID) -> Invoice:
     """An invoice of the accounts of this person; 404 for every other."""
-    rows = Invoice.objects.visible_to(request.user).select_related("account", "plan_version__plan")
+    rows = Invoice.objects.visible_to(request.user).select_related("account", "plan_version__plan", "subscription")
     found: Invoice = get_object_or_404(rows, pk=invoice_id)
     return found
+
+
+def _told(dispute: Dispute, row: Invoice) -> dict[str, Any]:
+    """A dispute as its customer reads of it, with its amount."""
+    return {
+        "row": dispute,
+        "amount": from_minor_units(dispute.amount_minor, dispute.currency),
+        "kept": row.subscription.in_force,
+    }
 
 
 @require_safe
@@ -123,6 +133,8 @@ def invoice(request: HttpRequest, invoice_id: UUID) -> HttpResponse:
         "failure": failures.reason(row.failure) if row.failure else None,
         "entry": booked,
         "paid_back": paid_back(row),
+        "disputed": from_minor_units(row.disputed_minor, row.currency),
+        "disputes": [_told(one, row) for one in disputes.of_invoice(row)],
         "may_pay": may(role_in(request.user, row.account), "pay"),
     }
     return render(request, "subscriptions/invoice.html", context)

@@ -46,11 +46,14 @@ OF_ORDER: Final[dict[str, Any]] = {
 }
 REST_OF_ORDER: Final[Any] = _("Only a part of the refund of order %(number)s was approved: the rest is credit again")
 
-# What went back of a plan's payment.
+# What went back of a plan's payment, and what the bank did with it.
 OF_INVOICE: Final[dict[str, Any]] = {
     Kind.REFUND_HOLD: _("Set aside for a refund of invoice %(number)s"),
     Kind.SUBSCRIPTION_REFUND: _("Refund of invoice %(number)s"),
     Kind.REFUND_FAILED: _("The refund of invoice %(number)s did not succeed or was cancelled"),
+    Kind.DISPUTE_OPENED: _("The bank disputes the payment of invoice %(number)s"),
+    Kind.DISPUTE_WON: _("The bank's dispute ended in your favour: invoice %(number)s"),
+    Kind.DISPUTE_LOST: _("The bank took the payment of invoice %(number)s back"),
 }
 
 

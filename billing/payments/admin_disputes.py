@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,8 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Q
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -17,7 +20,7 @@ from accounts.admin_parts import audit_panel, person
 from accounts.models import Account
 from billing.books.models import JournalEntry
 from billing.desk import BillingDesk
-from billing.payments import disputes, flags, fraud_warnings
+from billing.payments import dispute_payments, disputes, flags, fraud_warnings
 from billing.payments.admin_reconciling import money
 from billing.payments.models import PaymentEvent, TopUp
 from billing.payments.models_disputes import Dispute, EarlyFraudWarning, RiskFlag
@@ -37,6 +40,17 @@ def age(row: Dispute) -> str:
     return gettext("%(days)s d %(hours)s h") % {"days": hours // 24, "hours": hours % 24}
 
 
+def paid_by(row: Dispute | EarlyFraudWarning) -> str:
+    """What was paid: the order, or the invoice, leading to its page."""
+    if row.top_up is not None:
+        return link(row.top_up)
+    page = dispute_payments.desk_of(row)
+    if not page:
+        return row.number
+    return format_html('<a class="mh-link" href="{}">{}</a>', reverse(page, args=[row.of_id]), row.number)
+
+
+_paid_by = column(_("order or invoice"), paid_by, name="paid_by")
 _charge = column(_("payment at the provider"), lambda row: row.charge_id, name="charge")
 
 
@@ -101,18 +115,33 @@ def flag_panels(request: HttpRequest, owner: Account) -> list[Panel]:
 AccountAdmin.add_panels(flag_panels, place=30)
 
 
-def order_panels(order: TopUp) -> list[Panel]:
-    """On an order's page: its disputes and warnings."""
+def payment_panels(disputes: Iterable[Dispute], warnings: Iterable[EarlyFraudWarning]) -> list[Panel]:
+    """Disputes and warnings of one payment, on the page of what it paid."""
     rows: list[tuple[Any, ...]] = [
-        (link(one), status(one, "state"), money(one.counted_minor, one.currency), one.reason, ui.when(one.opened_at))
-        for one in Dispute.objects.filter(top_up=order).order_by("-pk")[:20]
+        (
+            link(one),
+            status(one, "state"),
+            money(one.amount_minor, one.currency),
+            money(one.counted_minor, one.currency),
+            one.reason,
+            ui.when(one.opened_at),
+        )
+        for one in disputes
     ]
     rows += [
-        (link(one), status(one, "state"), ui.usd(one.frozen_usd), one.fraud_type, ui.when(one.at))
-        for one in EarlyFraudWarning.objects.filter(top_up=order).order_by("-pk")[:20]
+        (link(one), status(one, "state"), "", ui.usd(one.frozen_usd), one.fraud_type, ui.when(one.at))
+        for one in warnings
     ]
-    head = (_("dispute or warning"), _("state"), _("amount"), _("reason"), _("opened"))
-    return [Panel(_("Disputes and fraud warnings"), head, rows, numbers=frozenset({2}))] if rows else []
+    head = (_("dispute or warning"), _("state"), _("disputed"), _("of it taken"), _("reason"), _("opened"))
+    return [Panel(_("Disputes and fraud warnings"), head, rows, numbers=frozenset({2, 3}))] if rows else []
+
+
+def order_panels(order: TopUp) -> list[Panel]:
+    """On an order's page: its disputes and warnings."""
+    return payment_panels(
+        Dispute.objects.filter(top_up=order).order_by("-pk")[:20],
+        EarlyFraudWarning.objects.filter(top_up=order).order_by("-pk")[:20],
+    )
 
 
 class Waiting(admin.SimpleListFilter):
@@ -142,7 +171,7 @@ class DisputeAdmin(BillingDesk):
         state("state", _("state")),
         at("due_by", _("evidence due by"), "short"),
         column(_("age"), age, name="age"),
-        to("top_up", _("order")),
+        _paid_by,
         to("account", _("account")),
         column(_("disputed"), lambda row: money(row.amount_minor, row.currency), number=True, name="disputed"),
         "reason",
@@ -151,12 +180,15 @@ class DisputeAdmin(BillingDesk):
     list_filter = (Since, Waiting, "state", "flagged")
     ordering = ("-pk",)
     account_order = ("-pk",)
-    finds = (("text", "provider_id"), ("text", "top_up__number"), ("uuid", "account_id"), ("uuid", "pk"))
-    search_help_text = _("Dispute at the provider, order or account UUID")
+    finds = (
+        *(("text", "provider_id"), ("text", "top_up__number"), ("text", "number")),
+        *(("uuid", "account_id"), ("uuid", "pk")),
+    )
+    search_help_text = _("Dispute at the provider, order, invoice, or account UUID")
     facts = (
         (
             _("Dispute"),
-            ("provider_id", "state", "state_at", "provider_status", "reason", "top_up", "account", _charge),
+            ("provider_id", "state", "state_at", "provider_status", "reason", _paid_by, "account", _charge),
         ),
         (
             _("Money"),
@@ -166,6 +198,7 @@ class DisputeAdmin(BillingDesk):
                 usd("from_frozen", _("from credit frozen before")),
                 usd("from_grant", _("from unspent credit")),
                 usd("from_overdraft", _("put into overdraft")),
+                usd("from_revenue", _("from the revenue of plans")),
                 usd("from_fee", _("from a refund fee that was kept")),
                 column(
                     _("provider's fee, ours to pay"), lambda row: money(row.fee_minor, row.fee_currency), name="fee"
@@ -227,7 +260,7 @@ class EarlyFraudWarningAdmin(BillingDesk):
         "provider_id",
         state("state", _("state")),
         column(_("frozen now"), lambda row: ui.usd(row.held), number=True, name="held"),
-        to("top_up", _("order")),
+        _paid_by,
         to("account", _("account")),
         "fraud_type",
         at("at", _("warned")),
@@ -235,10 +268,13 @@ class EarlyFraudWarningAdmin(BillingDesk):
     list_filter = (Since, "state")
     ordering = ("-pk",)
     account_order = ("-pk",)
-    finds = (("text", "provider_id"), ("text", "top_up__number"), ("uuid", "account_id"), ("uuid", "pk"))
-    search_help_text = _("Warning at the provider, order or account UUID")
+    finds = (
+        *(("text", "provider_id"), ("text", "top_up__number"), ("text", "number")),
+        *(("uuid", "account_id"), ("uuid", "pk")),
+    )
+    search_help_text = _("Warning at the provider, order, invoice, or account UUID")
     facts = (
-        (_("Warning"), ("provider_id", "state", "fraud_type", "actionable", "top_up", "account", _charge)),
+        (_("Warning"), ("provider_id", "state", "fraud_type", "actionable", _paid_by, "account", _charge)),
         (
             _("Money"),
             (
@@ -349,7 +385,11 @@ class RiskFlagAdmin(BillingDesk):
         permission="billing.decide_riskflag",
         title=_("Decide"),
         sentence=at_stake(
-            _flagged, _("While top-ups are blocked, neither people nor auto top-up can buy credit for this account.")
+            _flagged,
+            _(
+                "While top-ups are blocked, neither people nor auto top-up can buy credit for this account, and nobody "
+                "can buy a plan for it."
+            ),
         ),
         form=FlagForm,
         icon="flag",

@@ -2,12 +2,13 @@
 
 `record` is the one door. The unspent part of the disputed amount leaves the payment's grant, the spent part becomes
 overdraft; won, the same sum comes back and pays the overdraft first; lost, it leaves the books to the provider.
+Of a payment that gave no credit, as for a plan, it comes out of its revenue instead, and the customer owes nothing.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -19,7 +20,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts import audit
 from accounts.models import User
 from billing.errors import InvalidRequest
-from billing.payments import benefits, dispute_booking, flags, settling, topups
+from billing.payments import benefits, dispute_booking, dispute_payments, flags, settling, topups
+from billing.payments.dispute_payments import Disputed
 from billing.payments.models import TopUp
 from billing.payments.models_disputes import Dispute
 from billing.payments.processor import PaymentProcessor, UnknownAtProcessor
@@ -43,72 +45,94 @@ STATES: Final[Mapping[str, str]] = {
 }
 
 
-def find_order(payment_intent_id: str, *, processor: PaymentProcessor, now: datetime) -> TopUp | None:
-    """The order that a payment paid, credited first if its own news was lost."""
+def find_payment(
+    payment_intent_id: str, *, processor: PaymentProcessor, now: datetime
+) -> TopUp | tuple[str, UUID] | None:
+    """What a payment paid: an order, credited first if its own news was lost, or what else somebody sells here."""
     if not payment_intent_id:
         return None
     order: TopUp | None = TopUp.objects.filter(payment_intent_id=payment_intent_id).first()
     if order is None:
+        other = dispute_payments.known(payment_intent_id)
+        if other is not None:
+            return other
         try:
-            number = processor.payment(payment_intent_id).order
+            state = processor.payment(payment_intent_id)
         except UnknownAtProcessor:
             return None
-        order = TopUp.objects.filter(number=number).first() if number else None
-    if order is not None and order.status not in TopUp.SETTLED and order.status != Status.PAID:
+        order = TopUp.objects.filter(number=state.order).first() if state.order else None
+        if order is None:
+            return dispute_payments.ask(state, processor=processor, now=now)
+    if order.status not in TopUp.SETTLED and order.status != Status.PAID:
         order = settling.settle(order.pk, processor=processor, now=now)
     return order
 
 
 def fetch(dispute_id: str, *, processor: PaymentProcessor, now: datetime) -> Dispute | None:
-    """Ask the provider what is true now and apply it; None when the payment is none of our top-ups."""
+    """Ask the provider what is true now and apply it; None when the payment is none of ours."""
     return apply(processor.dispute(dispute_id), processor=processor, now=now)
 
 
 def apply(state: DisputeState, *, processor: PaymentProcessor, now: datetime) -> Dispute | None:
     """A state that was just read at the provider."""
-    order = find_order(state.payment_intent_id, processor=processor, now=now)
-    if order is None:
-        log.error("ALERT dispute %s is of a payment that is no top-up: %s", state.dispute_id, state.payment_intent_id)
+    found = find_payment(state.payment_intent_id, processor=processor, now=now)
+    if found is None:
+        log.error(
+            "ALERT dispute %s is of a payment that is none of ours: %s", state.dispute_id, state.payment_intent_id
+        )
         return None
-    return record(order.pk, state, now=now)
+    if isinstance(found, TopUp):
+        return record(found.pk, state, now=now)
+    return record_other(*found, state, now=now)
 
 
 def record(order_id: UUID, state: DisputeState, *, now: datetime) -> Dispute:
     """Apply what the provider said, under the wallet's lock. An older answer never takes a step back."""
     with transaction.atomic():
-        order = topups.locked(order_id)
-        row = Dispute.objects.filter(provider_id=state.dispute_id).first()
-        wanted = STATES.get(state.status)
-        first = row is None
-        if row is None:
-            row = Dispute(
-                provider_id=state.dispute_id,
-                top_up=order,
-                account_id=order.account_id,
-                amount_minor=state.amount_minor,
-                currency=state.currency,
-                state=State.INQUIRY,
-                state_at=now,
-                opened_at=state.at,
-                seen_at=now,
-            )
-        stale = not first and wanted is not None and wanted != row.state and wanted not in Dispute.NEXT[row.state]
-        if not stale:
-            _copy(row, state)
-        if wanted is None:
-            _flag(row, f"the provider's status {state.status!r} is unknown")
-        elif wrong := _mismatch(row, order, state):
-            _flag(row, wrong)
-        elif not stale:
-            _follow(row, order, wanted, now=now)
-        elif row.state in (State.WON, State.LOST) and wanted in (State.WON, State.LOST):
-            _flag(row, f"it was {row.state}, and the provider now says {state.status}")
-        open_end = row.state in Dispute.WAITING or (row.state in (State.WON, State.CLOSED) and _unfinished(row))
-        row.check_at = now + CHECK_EVERY if open_end else None
-        row.save()
-        _count(order, now=now)
-        row.refresh_from_db()
-        return row
+        return _record(topups.locked(order_id), state, now=now)
+
+
+def record_other(of: str, payment_id: UUID, state: DisputeState, *, now: datetime) -> Dispute:
+    """The same for a payment that gave no credit."""
+    with transaction.atomic():
+        return _record(dispute_payments.other(of, payment_id), state, now=now)
+
+
+def _record(payment: Disputed, state: DisputeState, *, now: datetime) -> Dispute:
+    row = Dispute.objects.filter(provider_id=state.dispute_id).first()
+    wanted = STATES.get(state.status)
+    first = row is None
+    if row is None:
+        row = Dispute(
+            provider_id=state.dispute_id,
+            **dispute_payments.reference(payment),
+            number="" if isinstance(payment, TopUp) else payment.number,
+            account_id=payment.account_id,
+            amount_minor=state.amount_minor,
+            currency=state.currency,
+            state=State.INQUIRY,
+            state_at=now,
+            opened_at=state.at,
+            seen_at=now,
+        )
+    before = row.state
+    stale = not first and wanted is not None and wanted != row.state and wanted not in Dispute.NEXT[row.state]
+    if not stale:
+        _copy(row, state)
+    if wanted is None:
+        _flag(row, f"the provider's status {state.status!r} is unknown")
+    elif wrong := _mismatch(row, payment, state):
+        _flag(row, wrong)
+    elif not stale:
+        _follow(row, payment, wanted, now=now)
+    elif row.state in (State.WON, State.LOST) and wanted in (State.WON, State.LOST):
+        _flag(row, f"it was {row.state}, and the provider now says {state.status}")
+    open_end = row.state in Dispute.WAITING or (row.state in (State.WON, State.CLOSED) and _unfinished(row))
+    row.check_at = now + CHECK_EVERY if open_end else None
+    row.save()
+    _count(payment, changed=row if row.state != before else None, now=now)
+    row.refresh_from_db()
+    return row
 
 
 def _copy(row: Dispute, state: DisputeState) -> None:
@@ -134,11 +158,11 @@ def _flag(row: Dispute, why: str) -> None:
         log.error("ALERT dispute %s needs a person: %s", row.provider_id, why)
 
 
-def _mismatch(row: Dispute, order: TopUp, state: DisputeState) -> str:
-    if row.top_up_id != order.pk:
-        return f"it now names the payment of another order, {order.number}"
-    if state.currency != order.currency:
-        return f"it is in {state.currency}, the order in {order.currency}"
+def _mismatch(row: Dispute, payment: Disputed, state: DisputeState) -> str:
+    if not dispute_payments.is_of(row, payment):
+        return f"it now names the payment of something else, {payment.number}"
+    if state.currency != payment.currency:
+        return f"it is in {state.currency}, the payment in {payment.currency}"
     if state.livemode != settings.STRIPE_LIVEMODE:
         return f"it has livemode={state.livemode}"
     return ""
@@ -154,7 +178,7 @@ def _unfinished(row: Dispute) -> bool:
     return _withdrawn(row) < 0
 
 
-def _follow(row: Dispute, order: TopUp, wanted: str, *, now: datetime) -> None:
+def _follow(row: Dispute, payment: Disputed, wanted: str, *, now: datetime) -> None:
     """Step to the wanted state, and book what it means."""
     if row.state != wanted:
         if row.state == State.CLOSED and wanted in Dispute.COUNTED and row.ended_at is not None:
@@ -164,22 +188,35 @@ def _follow(row: Dispute, order: TopUp, wanted: str, *, now: datetime) -> None:
         row.move_to(wanted)
         row.state_at = now
         if wanted in Dispute.COUNTED:
-            flags.set_flag(order.account_id, f"dispute {row.provider_id} of order {order.number}", now=now)
-            log.error(
-                "ALERT dispute %s of order %s is %s: %s", row.provider_id, order.number, wanted, row.provider_status
-            )
+            what = f"dispute {row.provider_id} of {_called(payment)}"
+            flags.set_flag(payment.account_id, what, now=now)
+            log.error("ALERT %s is %s: %s", what, wanted, row.provider_status)
     if wanted in Dispute.COUNTED:
-        dispute_booking.count(row, order)
-        if row.frozen_at is None and order.grant_id and _withdrawn(row) < 0:
-            dispute_booking.take(row, order, now=now)
-        if not order.grant_id and not order.in_review and order.status == Status.PAID:
-            order.in_review, order.review_reason = True, "the payment is disputed before it was credited"
-            order.save(update_fields=["in_review", "review_reason"])
+        dispute_booking.count(row, payment)
+        if row.frozen_at is None and _booked(payment) and _withdrawn(row) < 0:
+            dispute_booking.take(row, payment, now=now)
+        if isinstance(payment, TopUp) and not _booked(payment):
+            _review(payment)
     if row.frozen_at is not None and row.ended_at is None:
         if wanted == State.LOST:
-            dispute_booking.lose(row, order, now=now)
+            dispute_booking.lose(row, payment, now=now)
         elif wanted in (State.WON, State.CLOSED, State.PREVENTED):
-            dispute_booking.give_back(row, order, now=now)
+            dispute_booking.give_back(row, payment, now=now)
+
+
+def _called(payment: Disputed) -> str:
+    return f"{'order' if isinstance(payment, TopUp) else payment.of} {payment.number}"
+
+
+def _booked(payment: Disputed) -> bool:
+    """Its money is in the books, so that there is something to take."""
+    return not isinstance(payment, TopUp) or payment.grant_id is not None
+
+
+def _review(order: TopUp) -> None:
+    if not order.in_review and order.status == Status.PAID:
+        order.in_review, order.review_reason = True, "the payment is disputed before it was credited"
+        order.save(update_fields=["in_review", "review_reason"])
 
 
 def recount(order_id: UUID, *, now: datetime) -> None:
@@ -192,14 +229,32 @@ def recount(order_id: UUID, *, now: datetime) -> None:
         _count(order, now=now)
 
 
-def _count(order: TopUp, *, now: datetime) -> None:
-    """What the order says of its disputes; refunds read this under the same lock."""
-    rows = list(Dispute.objects.filter(top_up=order, state__in=Dispute.COUNTED).order_by("pk"))
+def recount_other(of: str, payment_id: UUID, *, now: datetime) -> None:
+    """The same for a payment that gave no credit."""
+    if stands(of, [payment_id]):
+        _count(dispute_payments.other(of, payment_id), now=now)
+
+
+def stands(of: str, payment_ids: Collection[UUID]) -> bool:
+    """Whether one of these payments is disputed now, or a dispute of it was lost, however little is left of it."""
+    return Dispute.objects.filter(of=of, of_id__in=payment_ids, state__in=Dispute.COUNTED).exists()
+
+
+def _count(payment: Disputed, *, changed: Dispute | None = None, now: datetime) -> None:
+    """What the payment says of its disputes; refunds read this under the same lock."""
+    rows = list(dispute_payments.rows_of(payment).filter(state__in=Dispute.COUNTED).order_by("pk"))
     for row in rows:
-        dispute_booking.count(row, order)
+        dispute_booking.count(row, payment)
         if row.frozen_at is not None:
-            dispute_booking.take(row, order, now=now)
+            dispute_booking.take(row, payment, now=now)
         row.save()
+    if isinstance(payment, TopUp):
+        _mark_order(payment, rows, now=now)
+    else:
+        dispute_payments.tell(payment, rows, changed=changed, now=now)
+
+
+def _mark_order(order: TopUp, rows: Sequence[Dispute], *, now: datetime) -> None:
     gone = dispute_booking.refunded(order).gone_minor
     status: str
     if rows:

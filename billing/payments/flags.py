@@ -24,7 +24,7 @@ def set_flag(account_id: UUID, reason: str, *, now: datetime) -> RiskFlag:
 
 
 def blocked(account_id: UUID) -> bool:
-    """Whether a flag of this account stops it from buying credit."""
+    """Whether a flag of this account stops it from buying credit and plans."""
     return RiskFlag.objects.filter(account_id=account_id, cleared_at=None, blocks_top_ups=True).exists()
 
 
@@ -32,6 +32,12 @@ def may_top_up(account_id: UUID) -> None:
     """Refuse while a flag of this account blocks top-ups."""
     if blocked(account_id):
         raise RiskBlocked(_("Top-ups of this account are stopped while our staff look at a payment of it."))
+
+
+def may_buy_plan(account_id: UUID) -> None:
+    """Refuse a plan, a bigger one or its renewal while a flag of this account blocks what is bought."""
+    if blocked(account_id):
+        raise RiskBlocked(_("No plan can be bought for this account while our staff look at a payment of it."))
 
 
 def decide(account_id: UUID, *, blocks_top_ups: bool, clear: bool, actor: User, reason: str, now: datetime) -> RiskFlag:

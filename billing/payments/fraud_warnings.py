@@ -17,7 +17,7 @@ from billing.books import credits, ledger
 from billing.books.models import CreditGrant, JournalEntry, System
 from billing.errors import InvalidRequest, InvalidTransition
 from billing.money import Money
-from billing.payments import flags, giving_back, topups
+from billing.payments import dispute_payments, flags, giving_back, topups
 from billing.payments.models import TopUp
 from billing.payments.models_disputes import Dispute, EarlyFraudWarning
 from billing.payments.processor_disputes import WarningState
@@ -71,6 +71,35 @@ def record(order_id: UUID, state: WarningState, *, now: datetime) -> EarlyFraudW
         return row
 
 
+def record_other(of: str, payment_id: UUID, state: WarningState, *, now: datetime) -> EarlyFraudWarning:
+    """A payment that gave no credit has nothing to freeze: the account is flagged once, and staff see it."""
+    with transaction.atomic():
+        payment = dispute_payments.other(of, payment_id)
+        row = EarlyFraudWarning.objects.filter(provider_id=state.warning_id).first()
+        if row is not None:
+            row.actionable, row.fraud_type = state.actionable, state.fraud_type[:60]
+            row.save(update_fields=["actionable", "fraud_type"])
+            return row
+        row = EarlyFraudWarning.objects.create(
+            provider_id=state.warning_id,
+            charge_id=state.charge_id,
+            of=of,
+            of_id=payment.pk,
+            number=payment.number,
+            account_id=payment.account_id,
+            fraud_type=state.fraud_type[:60],
+            actionable=state.actionable,
+            state=State.NOTED,
+            at=state.at,
+            seen_at=now,
+        )
+        what = f"early fraud warning {row.provider_id} of {of} {payment.number}"
+        flags.set_flag(payment.account_id, what, now=now)
+        log.error("ALERT %s: nothing to freeze", what)
+        dispute_payments.warn(payment, row)
+        return row
+
+
 def use(order: TopUp, amount: Decimal, *, now: datetime) -> Decimal:
     """Let a dispute have what is frozen of this payment; how much that is. The caller holds the lock and books it."""
     used = Decimal(0)
@@ -89,7 +118,10 @@ def release(warning_id: UUID, *, actor: User, reason: str, now: datetime) -> Ear
     if not reason.strip():
         raise InvalidRequest(_("Say why: the reason is kept in the audit."), field="reason")
     with transaction.atomic():
-        order = topups.locked(EarlyFraudWarning.objects.values_list("top_up_id", flat=True).get(pk=warning_id))
+        order_id = EarlyFraudWarning.objects.values_list("top_up_id", flat=True).get(pk=warning_id)
+        if order_id is None:
+            raise InvalidTransition(_("Nothing is frozen any more."), current=str(State.NOTED))
+        order = topups.locked(order_id)
         row = EarlyFraudWarning.objects.get(pk=warning_id)
         if State.RELEASED not in EarlyFraudWarning.NEXT[row.state]:
             raise InvalidTransition(_("Nothing is frozen any more."), current=str(row.state))

@@ -21,7 +21,7 @@ def dispute_changed(event: PaymentEvent, *, processor: PaymentProcessor, now: da
     """Fetch the dispute and apply what is true now."""
     row = disputes.fetch(str(event.subject.get("id", "")), processor=processor, now=now)
     if row is not None and row.provider_status not in disputes.STATES:
-        raise UnrecognisedStatus(order=str(row.top_up_id), statuses=f"dispute.status is {row.provider_status!r}")
+        raise UnrecognisedStatus(payment=row.of_number, statuses=f"dispute.status is {row.provider_status!r}")
     return row is not None
 
 

@@ -41,7 +41,12 @@ class Dispute(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     provider_id = models.CharField(_("dispute at the provider"), max_length=80, unique=True)
-    top_up = models.ForeignKey(TopUp, models.PROTECT, related_name="disputes", verbose_name=_("order"))
+    top_up = models.ForeignKey(
+        TopUp, models.PROTECT, null=True, blank=True, related_name="disputes", verbose_name=_("order")
+    )
+    of = models.CharField(max_length=12, blank=True, help_text="What else was paid; empty for an order.")
+    of_id = models.UUIDField(null=True, blank=True, editable=False)
+    number = models.CharField(_("invoice"), max_length=255, blank=True)
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
     charge_id = models.CharField(_("charge"), max_length=80, blank=True)
     amount_minor = models.BigIntegerField(_("disputed"), help_text=_("In the smallest unit of the currency."))
@@ -68,6 +73,9 @@ class Dispute(models.Model):
     from_fee = models.DecimalField(
         _("from a refund fee that was kept"), default=0, help_text=_("Ours: the customer had paid it."), **AMOUNT
     )
+    from_revenue = models.DecimalField(
+        _("from revenue"), default=0, help_text=_("Of a payment that gave no credit, as for a plan."), **AMOUNT
+    )
     returned_usd = models.DecimalField(_("given back before it was opened again"), default=0, **AMOUNT)
     step = models.PositiveSmallIntegerField(default=0, help_text="Keeps the keys of later entries apart.")
     frozen_at = models.DateTimeField(_("frozen"), null=True, blank=True)
@@ -90,14 +98,22 @@ class Dispute(models.Model):
                     from_frozen__gte=0,
                     from_grant__gte=0,
                     from_overdraft__gte=0,
+                    from_revenue__gte=0,
                     counted_minor__gte=0,
                     returned_usd__gte=0,
                 ),
                 name="dispute_amounts",
             ),
+            models.CheckConstraint(  # an order's money is credit, everything else's is revenue
+                condition=models.Q(top_up__isnull=False, of="", of_id=None, from_revenue=0)
+                | models.Q(top_up=None, of_id__isnull=False, from_frozen=0, from_grant=0, from_overdraft=0)
+                & ~models.Q(of=""),
+                name="dispute_of",
+            ),
         ]
         indexes = [
             models.Index(fields=["account", "-id"], name="dispute_account"),
+            models.Index(fields=["of_id"], name="dispute_of_other", condition=models.Q(of_id__isnull=False)),
             models.Index(fields=["due_by"], name="dispute_waiting", condition=models.Q(state__in=["inquiry", "open"])),
             models.Index(fields=["check_at"], name="dispute_check", condition=models.Q(check_at__isnull=False)),
         ]
@@ -116,9 +132,19 @@ class Dispute(models.Model):
         return self.from_credit + self.from_overdraft
 
     @property
+    def of_payment(self) -> Decimal:
+        """USD taken of what the payment was still worth: from the customer, or from revenue where it gave no credit."""
+        return self.from_customer + self.from_revenue
+
+    @property
     def taken(self) -> Decimal:
         """USD that stands, or stood, on the chargeback account for it."""
-        return self.from_customer + self.from_fee
+        return self.of_payment + self.from_fee
+
+    @property
+    def of_number(self) -> str:
+        """The number of what was paid."""
+        return self.top_up.number if self.top_up is not None else self.number
 
     def move_to(self, state: str) -> None:
         """Change the state in memory if the table allows it."""
@@ -134,7 +160,7 @@ class EarlyFraudWarning(models.Model):
         FROZEN = "frozen", _("Credit frozen")
         RELEASED = "released", _("Released")
         USED = "used", _("Used by a dispute")
-        NOTED = "noted", _("Nothing was left to freeze")
+        NOTED = "noted", _("Nothing to freeze")
 
     NEXT: ClassVar[dict[str, set[str]]] = {
         State.FROZEN: {State.RELEASED, State.USED},
@@ -146,7 +172,12 @@ class EarlyFraudWarning(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     provider_id = models.CharField(_("warning at the provider"), max_length=80, unique=True)
     charge_id = models.CharField(_("charge"), max_length=80)
-    top_up = models.ForeignKey(TopUp, models.PROTECT, related_name="fraud_warnings", verbose_name=_("order"))
+    top_up = models.ForeignKey(
+        TopUp, models.PROTECT, null=True, blank=True, related_name="fraud_warnings", verbose_name=_("order")
+    )
+    of = models.CharField(max_length=12, blank=True, help_text="What else was paid; empty for an order.")
+    of_id = models.UUIDField(null=True, blank=True, editable=False)
+    number = models.CharField(_("invoice"), max_length=255, blank=True)
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
     fraud_type = models.CharField(_("kind of fraud"), max_length=60)
     actionable = models.BooleanField(_("actionable"), default=True)
@@ -174,9 +205,15 @@ class EarlyFraudWarning(models.Model):
                 ),
                 name="fraud_warning_amounts",
             ),
+            models.CheckConstraint(
+                condition=models.Q(top_up__isnull=False, of="", of_id=None)
+                | models.Q(top_up=None, of_id__isnull=False, frozen_usd=0) & ~models.Q(of=""),
+                name="fraud_warning_of",
+            ),
         ]
         indexes = [
             models.Index(fields=["account", "-id"], name="fraud_warning_account"),
+            models.Index(fields=["of_id"], name="fraud_warning_of_other", condition=models.Q(of_id__isnull=False)),
             models.Index(fields=["seen_at"], name="fraud_warning_frozen", condition=models.Q(state="frozen")),
         ]
 
@@ -187,6 +224,11 @@ class EarlyFraudWarning(models.Model):
     def held(self) -> Decimal:
         """USD that is frozen now."""
         return self.frozen_usd - self.used_usd - self.released_usd
+
+    @property
+    def of_number(self) -> str:
+        """The number of what was paid."""
+        return self.top_up.number if self.top_up is not None else self.number
 
 
 class RiskFlag(models.Model):

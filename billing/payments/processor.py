@@ -135,6 +135,7 @@ class PaymentState:
     statuses: str = ""
     attempts: tuple[Attempt, ...] = field(default=())
     paid_at: datetime | None = None
+    customer_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

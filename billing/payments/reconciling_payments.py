@@ -173,9 +173,8 @@ def _finding(kind: str, charge: ChargeTaken, detail: str, order: TopUp | None = 
 def disputes(day: Day, *, provider: ProviderBooks) -> Iterator[Finding]:
     """Every dispute at the provider is one that we know, of the same amount."""
     for page in pages(provider.disputes_opened(day.since, day.until)):
-        ours = {
-            row.provider_id: row for row in Dispute.objects.filter(provider_id__in=[one.dispute_id for one in page])
-        }
+        rows = Dispute.objects.filter(provider_id__in=[one.dispute_id for one in page]).select_related("top_up")
+        ours = {row.provider_id: row for row in rows}
         for one in page:
             day.count("disputes", one.currency, one.amount_minor)
             day.explained.update(one.balance_lines)
@@ -189,6 +188,8 @@ def disputes(day: Day, *, provider: ProviderBooks) -> Iterator[Finding]:
                 detail = f"it is {one.status} there, we know {row.provider_status}"
             else:
                 continue
+            if row is not None and row.of:
+                detail = f"{row.of} {row.number}: {detail}"
             yield Finding(
                 kind,
                 one.dispute_id,

@@ -160,6 +160,7 @@ class SavedCards(StripeClient):
             payment_intent_id=intent.id,
             statuses=status,
             attempts=attempts,
+            customer_id=intent.customer if isinstance(intent.customer, str) else "",
         )
 
 

@@ -12,6 +12,7 @@ from celery import shared_task
 
 from billing.errors import BillingError
 from billing.payments import disputes, fraud_warnings
+from billing.payments.models import TopUp
 from billing.payments.models_disputes import ProviderWatch
 from billing.payments.processor import PaymentProcessor, ProcessorUnavailable
 from billing.payments.processor_disputes import WarningState
@@ -24,13 +25,15 @@ OVERLAP: Final = timedelta(hours=1)
 
 
 def apply_warning(state: WarningState, *, processor: PaymentProcessor, now: datetime) -> bool:
-    """Record a warning that was just read; whether its payment is one of our top-ups."""
-    intent = state.payment_intent_id
-    order = disputes.find_order(intent, processor=processor, now=now)
-    if order is None:
-        log.error("ALERT early fraud warning %s is of a payment that is no top-up", state.warning_id)
+    """Record a warning that was just read; whether its payment is one of ours."""
+    found = disputes.find_payment(state.payment_intent_id, processor=processor, now=now)
+    if found is None:
+        log.error("ALERT early fraud warning %s is of a payment that is none of ours", state.warning_id)
         return False
-    fraud_warnings.record(order.pk, state, now=now)
+    if isinstance(found, TopUp):
+        fraud_warnings.record(found.pk, state, now=now)
+    else:
+        fraud_warnings.record_other(*found, state, now=now)
     return True
 
 

@@ -21,8 +21,9 @@ check(
     broken="""
       SELECT 'account ' || coalesce(d.account_id, p.account_id) FROM (
         SELECT account_id,
-               sum(from_frozen + from_grant + from_overdraft + from_fee) FILTER (WHERE ended_at IS NULL) AS open,
-               sum(from_frozen + from_grant + from_overdraft + from_fee + returned_usd) AS taken
+               sum(from_frozen + from_grant + from_overdraft + from_revenue + from_fee)
+                 FILTER (WHERE ended_at IS NULL) AS open,
+               sum(from_frozen + from_grant + from_overdraft + from_revenue + from_fee + returned_usd) AS taken
         FROM billing_dispute GROUP BY 1) d
       FULL JOIN (SELECT account_id, -sum(side * amount) AS net, sum(amount) FILTER (WHERE side = -1) AS taken
                  FROM billing_posting
