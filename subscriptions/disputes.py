@@ -31,7 +31,7 @@ _WARNING: Final = "early fraud warning "
 
 
 class Follows(Protocol):
-    """What else a change of what is disputed of an invoice means. Under the wallet's lock, in the door's transaction."""
+    """What else it means when more or less of an invoice is disputed. In the door's transaction, under its lock."""
 
     def __call__(self, invoice: Invoice, *, now: datetime) -> None: ...
 
