@@ -203,7 +203,7 @@ def test_a_top_up_of_which_nothing_is_left_says_why(desk: Desk, finance: Program
     assert [one["code"] for one in shown["reasons"]] == ["disputed", "too_old"]
     refused = problem(asked(finance, "refunds", body | {"order": old.number}), 409, "not_refundable")
     assert (refused["reasons"], refused["detail"]) == (shown["reasons"], shown["reasons"][0]["text"])
-    TopUp.objects.filter(pk=old.pk).update(status="paid", disputed_minor=0)
+    TopUp.objects.filter(pk=old.pk).update(status="credited", disputed_minor=0)
     too_much = previewed(finance, kind="top_up", order=desk.paid("10").number, amount="10.01")
     assert too_much["reasons"][0] == {
         "code": "more_than_unused",
