@@ -89,7 +89,7 @@ class Command(BaseCommand):
         account.company_name = "Northwind Labs Ltd."
         account.save()
         details.save(account.pk, BILLED_TO, actor=owner, now=opened)
-        onboarding.open_account(owner, now=opened, name=SIDE)
+        onboarding.open_account(owner, now=month_ago, name=SIDE)
         gifts = [
             (
                 "25",
