@@ -4,7 +4,9 @@ import ipaddress
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -15,6 +17,8 @@ from django.test import TransactionTestCase
 from django.utils import translation
 
 pytest_plugins = ["tests.sandbox.helpers"]
+STARTED = time.time()
+PICTURES = Path(settings.BASE_DIR) / "build" / "screenshots"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 # How long an example takes says more about the machine's other work than about the example.
@@ -49,6 +53,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                 for name, value in report.user_properties:
                     if name == "said":
                         terminalreporter.write_line(str(value))
+    if pictures := sorted(one for one in PICTURES.rglob("*.png") if one.stat().st_mtime >= STARTED):
+        terminalreporter.write_line(f"{len(pictures)} screenshots for people to look at in {PICTURES}:")
+        for folder in sorted({picture.parent for picture in pictures}):
+            names = [picture.stem for picture in pictures if picture.parent == folder]
+            terminalreporter.write_line(f"  {folder.relative_to(PICTURES)}: {', '.join(names)}")
 
 
 def chromium() -> str | None:

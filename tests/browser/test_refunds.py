@@ -40,7 +40,10 @@ pytestmark = [
     # Static files leave WhiteNoise as plain iterators, which Django reads whole before it sends them under ASGI.
     pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),
 ]
-PICTURES = Path(settings.BASE_DIR) / "build" / "screenshots" / "refunds"
+PICTURES = Path(settings.BASE_DIR) / "build" / "screenshots" / "refunds"  # listed at the end of a run
+# Dialogs fade in; what turns for ever is not waited for.
+SETTLED = """Promise.all(document.getAnimations().filter(one => one.effect.getComputedTiming().endTime < Infinity)
+  .map(one => one.finished.catch(() => null)))"""
 HISTORY = "/platform/subscription/history"
 
 
@@ -69,6 +72,7 @@ class Walk:
 
     def picture(self, what: str) -> None:
         PICTURES.mkdir(parents=True, exist_ok=True)
+        self.page.evaluate(SETTLED)
         self.page.screenshot(path=PICTURES / f"{what}-{self.name}.png")
 
 
@@ -78,20 +82,18 @@ def server(shop: Shop) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser(chromium_path: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
+    with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
+        # Playwright keeps an event loop of its own in this thread; what is asked of the database is not asked in it.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         started = playwright.chromium.launch(executable_path=chromium_path, args=FLAGS)
         yield started
         started.close()
 
 
 @pytest.fixture(params=[("en", 1440), ("en", 390), ("zh-hans", 1440), ("zh-hans", 390)], ids=lambda p: f"{p[0]}-{p[1]}")
-def walk(
-    request: pytest.FixtureRequest, club: Club, server: str, browser: Browser, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Walk]:
-    # Playwright keeps an event loop of its own in this thread; what is asked of the database here is not asked in it.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+def walk(request: pytest.FixtureRequest, club: Club, server: str, browser: Browser) -> Iterator[Walk]:
     language, width = request.param
     owner = club.owner
     owner.set_password(PASSWORD)
