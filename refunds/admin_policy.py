@@ -18,7 +18,7 @@ from accounts.admin_parts import audit_panel, person
 from billing.desk import BillingDesk
 from config import clock
 from config.admin_base import sentences, staff_action
-from config.admin_cells import Panel, at, column, list_url, row_url, to
+from config.admin_cells import Panel, at, column, list_url, row_url, to, yes
 from config.templatetags import ui
 from refunds import publishing
 from refunds.eligibility import dollars
@@ -77,7 +77,7 @@ class RefundPolicyAdmin(BillingDesk):
     """Immutable rows: what each says, from when, and who published it."""
 
     by_hand = True
-    row_title = staticmethod(lambda policy: gettext("Refund terms from %(at)s") % {"at": policy})
+    row_title = staticmethod(lambda policy: gettext("Refund policy from %(at)s") % {"at": policy})
     related = ("created_by",)
     list_display = (
         at("effective_from", _("from"), "short"),
@@ -86,13 +86,11 @@ class RefundPolicyAdmin(BillingDesk):
         column(LABELS["window_hours"], lambda one: hours(one.window_hours), number=True, name="window"),
         column(LABELS["fee_rate"], lambda one: share(one.fee_rate), number=True, name="fee"),
         column(LABELS["fee_base"], lambda one: one.get_fee_base_display(), name="fee_base"),
-        told("on_renewal"),
-        told("refund_tax"),
+        column(_("renewals refunded"), lambda one: yes(one.on_renewal), name="on_renewal"),
+        column(_("tax goes back"), lambda one: yes(one.refund_tax), name="refund_tax"),
         to("created_by", _("published by")),
     )
     ordering = ("-effective_from",)
-    finds = (("number", "pk"),)
-    search_help_text = _("Number in the database")
     facts = (
         (_("Terms"), tuple(told(name) for name in TERMS)),
         (
@@ -185,7 +183,7 @@ class RefundPolicyAdmin(BillingDesk):
                 for one in found.examples
             ],
             "whom": WHOM,
-            "usage": USAGE,
+            "reason": form["reason"].value(),
             "before": [(name, form[name].value()) for name in form.fields if name != "seen"],
             "form": form,
             "back": list_url(RefundPolicy),

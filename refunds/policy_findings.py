@@ -175,6 +175,8 @@ def _kept(now: datetime) -> Finding:
         .distinct()
         .count()
     )
+    if not count:
+        return Finding("kept", _("No plan may still be given back at present."), warning=False)
     text = ngettext(
         "%(count)s plan may still be given back; it keeps the terms of its payment.",
         "%(count)s plans may still be given back; they keep the terms of their payments.",

@@ -149,9 +149,7 @@ def publish(terms: Terms, *, actor: User, reason: str, seen: str, key: UUID, now
         raise InvalidRequest(_("Say why."), field="reason")
     if len(reason.strip()) > 500:
         raise InvalidRequest(_("The reason has 500 characters at most."), field="reason")
-    # One after the other, by the oldest row, which never goes: two rows never begin together, and each was compared
-    # with what it follows. Refunds that name the row are not in the way.
-    RefundPolicy.objects.select_for_update(no_key=True).order_by("effective_from").first()
+    _one_at_a_time()
     made = RefundPolicy.objects.filter(client_key=key).first()
     if made is not None:
         return _again(made, terms)
@@ -177,6 +175,12 @@ def publish(terms: Terms, *, actor: User, reason: str, seen: str, key: UUID, now
         now=now,
     )
     return policy
+
+
+def _one_at_a_time() -> None:
+    """Lock the oldest row, which never goes: two rows never begin together, and each was compared with what it follows.
+    Refunds that name the row are not in the way."""
+    RefundPolicy.objects.select_for_update(no_key=True).order_by("effective_from").first()
 
 
 def _again(made: RefundPolicy, terms: Terms) -> RefundPolicy:

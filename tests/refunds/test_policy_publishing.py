@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -191,38 +192,71 @@ def test_a_token_that_was_used_carries_no_other_terms() -> None:
     assert RefundPolicy.objects.count() == 2
 
 
-def at_once(count: int, **same: Any) -> list[str]:
-    """So many people publish their terms, each as it was previewed."""
-    terms = [changed(window_hours=30 + number * (not same), **same) for number in range(count)]
+def at_once(terms: list[publishing.Terms], *, keys: list[UUID]) -> list[str]:
+    """So many people publish, each what was previewed: the new row, or the refusal's code."""
     seen = [publishing.preview(one, now=NOON).seen for one in terms]
-    actor, key = factories.user(), uuid4()
+    actor = factories.user()
 
     def go(number: int) -> str:
-        mine = key if same else uuid4()
         try:
-            row = publishing.publish(terms[number], actor=actor, reason="r", seen=seen[number], key=mine, now=NOON)
+            row = publishing.publish(
+                terms[number], actor=actor, reason="r", seen=seen[number], key=keys[number], now=NOON
+            )
         except BillingError as refused:
             return refused.code
         finally:
             connection.close()
-        return str(row.pk)
+        return f"row {row.pk}"
 
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(go, range(count)))
+    with ThreadPoolExecutor(len(terms)) as pool:
+        return list(pool.map(go, range(len(terms))))
+
+
+START = datetime(2026, 12, 1, tzinfo=UTC)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_people_at_once_publish_one_row() -> None:
-    answers = at_once(4)
-    assert sorted(answers)[1:] == ["conflict"] * 3
+def test_two_people_at_once_never_publish_for_the_same_moment() -> None:
+    answers = at_once(
+        [changed(window_hours=30 + n, effective_from=START) for n in range(4)], keys=[uuid4() for _ in range(4)]
+    )
+    assert sorted(answers)[:3] == ["conflict"] * 3
+    assert RefundPolicy.objects.filter(effective_from=START).count() == 1
+
+
+def many(count: int) -> list[publishing.Terms]:
+    """Terms for a day each, all compared with those of today."""
+    return [changed(window_hours=30 + n, effective_from=START + n * DAY) for n in range(count)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_people_who_saw_the_same_terms_one_publishes_and_the_others_look_again() -> None:
+    answers = at_once(many(4), keys=[uuid4() for _ in range(4)])
+    assert sorted(answers)[:3] == ["conflict"] * 3
     assert RefundPolicy.objects.count() == 2
 
 
 @pytest.mark.django_db(transaction=True)
+def test_without_the_lock_all_of_them_would_publish(monkeypatch: pytest.MonkeyPatch) -> None:
+    terms, gate, looked = many(3), threading.Barrier(3), publishing.preview
+
+    def slowly(*asked: Any, **more: Any) -> publishing.Preview:
+        found = looked(*asked, **more)
+        if threading.current_thread() is not threading.main_thread():
+            gate.wait(30)
+        return found
+
+    monkeypatch.setattr(publishing, "_one_at_a_time", lambda: None)
+    monkeypatch.setattr(publishing, "preview", slowly)
+    at_once(terms, keys=[uuid4() for _ in range(3)])
+    assert RefundPolicy.objects.count() == 4
+
+
+@pytest.mark.django_db(transaction=True)
 def test_one_form_sent_twice_at_once_is_one_row_and_one_answer() -> None:
-    answers = at_once(4, effective_from=datetime(2026, 12, 1, tzinfo=UTC))
+    answers = at_once([changed(window_hours=30, effective_from=START)] * 4, keys=[uuid4()] * 4)
     assert len(set(answers)) == 1
-    assert answers[0].isdigit()
+    assert answers[0].startswith("row ")
     assert RefundPolicy.objects.count() == 2
 
 
@@ -302,7 +336,7 @@ def test_plans_that_may_still_be_given_back_are_counted() -> None:
     subscribed(NOON + HOUR)
     assert told(NOON + 2 * HOUR).startswith("2 plans may still be given back")
     assert told(NOON + DAY + TICK).startswith("1 plan may still be given back")
-    assert told(NOON + DAY + HOUR + TICK).startswith("0 plans")
+    assert told(NOON + DAY + HOUR + TICK).startswith("No plan may still")
 
 
 # --- Whom they hold for -----------------------------------------------------------------------------------------------
