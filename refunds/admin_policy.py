@@ -18,7 +18,7 @@ from accounts.admin_parts import audit_panel, person
 from billing.desk import BillingDesk
 from config import clock
 from config.admin_base import sentences, staff_action
-from config.admin_cells import Panel, at, column, list_url, row_url, to, yes
+from config.admin_cells import Panel, at, column, list_url, row_url, yes
 from config.templatetags import ui
 from refunds import publishing
 from refunds.eligibility import dollars
@@ -88,7 +88,6 @@ class RefundPolicyAdmin(BillingDesk):
         column(LABELS["fee_base"], lambda one: one.get_fee_base_display(), name="fee_base"),
         column(_("renewals refunded"), lambda one: yes(one.on_renewal), name="on_renewal"),
         column(_("tax goes back"), lambda one: yes(one.refund_tax), name="refund_tax"),
-        to("created_by", _("published by")),
     )
     ordering = ("-effective_from",)
     facts = (
