@@ -144,23 +144,9 @@ def _amount(text: str | None) -> Decimal | None:
     return amount.quantize(Decimal("0.01"))
 
 
-def _reason(why: NotRefundable) -> dict[str, Any]:
-    evidence = {name: value for name, value in why.evidence.items() if name != "reason"}
-    return {"code": str(why.evidence["reason"]), "text": why.detail, "evidence": evidence}
-
-
 def _refused(why: NotRefundable) -> NoReturn:
     """The same reasons, in the same shape, as the preview tells them."""
-    reasons = [_reason(why)]
-    if "reasons" in why.evidence:
-        reasons = [
-            {
-                "code": one["code"],
-                "text": one["text"],
-                "evidence": {name: value for name, value in one.items() if name not in ("code", "text")},
-            }
-            for one in why.evidence["reasons"]
-        ]
+    reasons = why.reasons
     raise NotRefundable(why.detail.replace("%", "%%"), reason=reasons[0]["code"], reasons=reasons) from why
 
 
@@ -218,7 +204,7 @@ class RefundPreview(_Asking):
             wanted = offer.unused_usd if amount is None else amount
             lines = offer.lines(wanted)
         except NotRefundable as why:
-            return shown | {"possible": False, "reasons": [_reason(why)]}
+            return shown | {"possible": False, "reasons": why.reasons}
         currency = order.currency
         text = {
             "currency": currency,

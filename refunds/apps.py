@@ -9,6 +9,6 @@ class RefundsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the handlers of events, what follows a refusal, the invariants and the daily comparison."""
-        from refunds import booking, duplicates, reconciling, refused, seeds, verify, webhooks  # noqa: F401
+        from refunds import booking, disputed, duplicates, reconciling, refused, seeds, verify, webhooks  # noqa: F401
 
         post_migrate.connect(seeds.plant, sender=self, dispatch_uid="refunds.seeds")

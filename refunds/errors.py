@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
@@ -15,6 +17,35 @@ class NotRefundable(Conflict):
     code = "not_refundable"
     status = HTTPStatus.CONFLICT
     title = _("This payment cannot be refunded.")
+
+    @classmethod
+    def of(cls, found: Sequence[NotRefundable]) -> NotRefundable:
+        """One refusal that says all that is against it; the sentence is the first one's."""
+        if len(found) == 1:
+            return found[0]
+        every = [{"code": one["code"], "text": one["text"], **one["evidence"]} for why in found for one in why.reasons]
+        return cls(_literal(found[0].detail), reason=every[0]["code"], reasons=every)
+
+    @property
+    def reasons(self) -> list[dict[str, Any]]:
+        """Each reason as `code`, which never changes, `text` in the reader's language, and `evidence`."""
+        own = {name: value for name, value in self.evidence.items() if name not in ("reason", "reasons")}
+        told = self.evidence.get("reasons")
+        if told is None:
+            return [{"code": str(self.evidence["reason"]), "text": self.detail, "evidence": own}]
+        return [
+            {
+                "code": one["code"],
+                "text": one["text"],
+                "evidence": {name: value for name, value in one.items() if name not in ("code", "text")},
+            }
+            for one in told
+        ]
+
+
+def _literal(text: str) -> str:
+    """A sentence that names no evidence."""
+    return text.replace("%", "%%")
 
 
 class RefundNotConfirmed(Conflict):

@@ -61,16 +61,14 @@ def offer(order: TopUp, wallet: Wallet, *, now: datetime) -> Offer:
     """What can be asked for; raises NotRefundable with every reason against it. Exact under the wallet's lock only."""
     if order.status not in TopUp.SETTLED or order.grant is None:
         raise NotRefundable(_("This order was not credited."), reason="not_credited", order=order.number)
-    check_possible(order, now=now)
+    against = _against(order, now=now)
     spendable = wallet.balance - wallet.overdraft - wallet.held
     unused = quote.refundable(order.grant.remaining, spendable)
     unused = quote.most(unused, _paid(order), _left(order))
-    if unused <= 0:
-        if order.fraud_warnings.filter(state=EarlyFraudWarning.State.FROZEN).exists():
-            raise NotRefundable(
-                _("What is left of this payment is frozen while the payment is checked."), reason="frozen"
-            )
-        raise NotRefundable(_("Nothing of this payment is left to refund."), reason="nothing_left")
+    if unused <= 0 and "disputed" not in [one.evidence["reason"] for one in against]:
+        against.append(_nothing_left(order))
+    if against:
+        raise NotRefundable.of(against)
     return Offer(order, unused, fee_rate(order))
 
 
@@ -101,7 +99,8 @@ def request(
         wallet = ledger.lock_wallet(order.account_id)
         before: Refund | None = Refund.objects.filter(account_id=order.account_id, client_key=client_key).first()
         if before is not None:
-            if before.top_up_id != top_up_id or amount_usd not in (None, before.asked_usd or before.requested_usd):
+            asked = None if before.asked_all else before.asked_usd or before.requested_usd
+            if (before.top_up_id, asked) != (top_up_id, amount_usd):
                 raise IdempotencyConflict(refund=before.number)
             return before
         if PlanRefund.objects.filter(account_id=order.account_id, client_key=client_key).exists():
@@ -109,7 +108,7 @@ def request(
         found = offer(order, wallet, now=now)
         sums = found.sums(found.unused_usd if amount_usd is None else amount_usd)
         refund = _new(order, sums, reason=reason, actor=actor, key=client_key, now=now)
-        refund.category = category
+        refund.category, refund.asked_all = category, amount_usd is None
         book_new(refund, now=now)
         telling.record("refund_request", refund, actor=actor, reason=reason, before="", label=label, now=now)
         if refund.needs_confirmation:
@@ -173,19 +172,39 @@ def return_uncredited(order_id: UUID, *, reason: str, actor: User | None, now: d
 
 
 def check_possible(order: TopUp, *, now: datetime) -> None:
-    """Refuse what the provider would refuse, with the reason and before any call."""
+    """Refuse what the provider would refuse, with all reasons and before any call."""
+    against = _against(order, now=now)
+    if against:
+        raise NotRefundable.of(against)
+
+
+def _against(order: TopUp, *, now: datetime) -> list[NotRefundable]:
+    """What is against any refund of this payment."""
     if not order.payment_intent_id:
-        raise NotRefundable(_("There is no payment to refund."), reason="no_payment")
+        return [NotRefundable(_("There is no payment to refund."), reason="no_payment")]
+    found = []
     if order.status == TopUp.Status.DISPUTED or 0 < order.disputed_minor >= order.amount_minor - order.refunded_minor:
-        raise NotRefundable(_("This payment is disputed at the bank and cannot be refunded."), reason="disputed")
+        found.append(
+            NotRefundable(_("This payment is disputed at the bank and cannot be refunded."), reason="disputed")
+        )
     limit = models_policy.in_force(now).too_old(order.method, order.paid_at or order.created_at, now)
     if limit is not None:
-        raise NotRefundable(
-            _("%(method)s payments can be refunded for %(days)s days; this one is older."),
-            reason="too_old",
-            method=str(order.get_method_display()),
-            days=limit.days,
+        found.append(
+            NotRefundable(
+                _("%(method)s payments can be refunded for %(days)s days; this one is older."),
+                reason="too_old",
+                method=str(order.get_method_display()),
+                days=limit.days,
+            )
         )
+    return found
+
+
+def _nothing_left(order: TopUp) -> NotRefundable:
+    """Why there is no credit to take back."""
+    if order.fraud_warnings.filter(state=EarlyFraudWarning.State.FROZEN).exists():
+        return NotRefundable(_("What is left of this payment is frozen while the payment is checked."), reason="frozen")
+    return NotRefundable(_("Nothing of this payment is left to refund."), reason="nothing_left")
 
 
 def fee_rate(order: TopUp) -> Decimal:

@@ -120,6 +120,7 @@ class Refund(models.Model):
     sent_minor = models.BigIntegerField(_("to send"))
     fee_rate = models.DecimalField(_("fee rate"), max_digits=7, decimal_places=6)
 
+    asked_all = models.BooleanField(default=False, editable=False, help_text=_("No amount was named: all unused."))
     asked_usd = models.DecimalField(
         _("asked for"),
         null=True,

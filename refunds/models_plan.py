@@ -93,6 +93,9 @@ class PlanRefund(models.Model):
     submitted_at = models.DateTimeField(_("sent to the provider"), null=True, blank=True)
     succeeded_at = models.DateTimeField(_("succeeded"), null=True, blank=True)
     renewed_before = models.BooleanField(_("renewed before"), default=False)
+    renewal_off_asked_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("Kept before the provider is asked: the request may still be on its way.")
+    )
     renewal_off_at = models.DateTimeField(_("renewal switched off"), null=True, blank=True)
     renewal_on_at = models.DateTimeField(_("renewal switched on again"), null=True, blank=True)
     plan_ended_at = models.DateTimeField(_("ended at the provider"), null=True, blank=True)

@@ -27,6 +27,8 @@ Status = PlanRefund.Status
 LOOK_AGAIN: Final = timedelta(seconds=5)
 """While calls are under way."""
 LONGEST_WAIT: Final = timedelta(minutes=10)
+ON_ITS_WAY: Final = timedelta(minutes=5)
+"""Longer than asking the provider three things takes, each with all the tries of its client."""
 
 
 def go_on(refund_id: UUID, *, processor: PaymentProcessor, now: datetime) -> PlanRefund:
@@ -35,7 +37,7 @@ def go_on(refund_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Pla
     `ProcessorUnavailable` leaves everything as it stands; the sweep goes on.
     """
     refund = PlanRefund.objects.get(pk=refund_id)
-    if refund.status in PlanRefund.OPEN and refund.renewed_before and refund.renewal_off_at is None:
+    if _may_stop_renewing(refund, now=now):
         giving_back.stop_renewing(refund.subscription_id, key=_key(refund), processor=processor, now=now)
         _note(refund, "renewal_off_at", now)
         refund.refresh_from_db()
@@ -56,7 +58,8 @@ def go_on(refund_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Pla
         giving_back.renew_again(
             refund.subscription_id, key=_key(refund), since=refund.created_at, processor=processor, now=now
         )
-        _note(refund, "renewal_on_at", now)
+        if not _may_still_be_switched_off(refund, now=now):
+            _note(refund, "renewal_on_at", now)
     return _rest(refund_id)
 
 
@@ -65,6 +68,21 @@ _TO_SEND: Final = (Refund.Status.APPROVED, Refund.Status.SUBMITTED)
 
 def _key(refund: PlanRefund) -> str:
     return f"plan_refund:{refund.pk}:renewal"
+
+
+def _may_stop_renewing(refund: PlanRefund, *, now: datetime) -> bool:
+    """The intent is kept first, and only while the refund is open: whoever ends it knows what may be on its way."""
+    if not refund.renewed_before or refund.renewal_off_at is not None:
+        return False
+    here = PlanRefund.objects.filter(pk=refund.pk, status__in=PlanRefund.OPEN)
+    return bool(here.update(renewal_off_asked_at=now))
+
+
+def _may_still_be_switched_off(refund: PlanRefund, *, now: datetime) -> bool:
+    """Whether somebody asked for it and never said that it was done: they are on their way, or dead."""
+    refund.refresh_from_db(fields=["renewal_off_asked_at", "renewal_off_at"])
+    asked = refund.renewal_off_asked_at
+    return asked is not None and refund.renewal_off_at is None and now < asked + ON_ITS_WAY
 
 
 def _renewal_is_off(refund: PlanRefund) -> bool:

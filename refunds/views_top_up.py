@@ -145,7 +145,7 @@ def _page(
         offer = lifecycle.offer(order, Wallet.objects.get(pk=order.account_id), now=now)
     except NotRefundable as why_not:
         waiting = Refund.objects.filter(top_up=order, status__in=Refund.WAITING).order_by("-pk").first()
-        context |= {"why_not": why_not, "reason": why_not.evidence["reason"], "waiting": waiting and page_of(waiting)}
+        context |= {"why_not": why_not, "waiting": waiting and page_of(waiting)}
         return render(request, f"refunds/{name}.html", context, status=status)
     form = form or fresh(offer.unused_usd)
     form.fields["amount"].help_text = _("At most %(unused)s: what is unused of this payment.") % {

@@ -39,6 +39,7 @@ class InvoiceOutput(serializers.Serializer[Any]):
     paid_at = UtcField(allow_null=True)
     paid_back = serializers.SerializerMethodField(help_text="What of it has gone back, in `currency`.")
     paid_back_at = UtcField(allow_null=True, help_text="When money of it went back last; else null.")
+    disputed = serializers.SerializerMethodField(help_text="What of it a bank holds or has taken, in `currency`.")
     card_brand = serializers.CharField()
     card_last_four = serializers.CharField()
     receipt = serializers.SerializerMethodField(help_text="Where its receipt is; null while nothing was paid.")
@@ -54,6 +55,10 @@ class InvoiceOutput(serializers.Serializer[Any]):
     def get_paid_back(self, row: Invoice) -> str:
         """A refund has whole cents."""
         return f"{from_minor_units(row.paid_back_minor, row.currency):.2f}"
+
+    def get_disputed(self, row: Invoice) -> str:
+        """While a dispute is open, and for good when it was lost."""
+        return f"{from_minor_units(row.disputed_minor, row.currency):.2f}"
 
     def get_receipt(self, row: Invoice) -> str | None:
         """In the language of the account's documents; `lang` chooses another."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 from billing.books import ledger
@@ -28,6 +28,22 @@ OF: Final = "invoice"
 SUBSCRIPTIONS_ASKED: Final = 5
 _DISPUTE: Final = "dispute "
 _WARNING: Final = "early fraud warning "
+
+
+class Follows(Protocol):
+    """What else it means when more or less of an invoice is disputed. In the door's transaction, under its lock."""
+
+    def __call__(self, invoice: Invoice, *, now: datetime) -> None: ...
+
+
+_followers: Final[list[Follows]] = []
+
+
+def follows(one: Follows) -> Follows:
+    """Register who wants to hear of it; refunds are to the right of subscriptions."""
+    if one not in _followers:
+        _followers.append(one)
+    return one
 
 
 class _Invoices:
@@ -67,6 +83,8 @@ class _Invoices:
         if invoice.disputed_minor != total:
             invoice.disputed_minor = total
             invoice.save(update_fields=["disputed_minor"])
+            for follow in _followers:
+                follow(invoice, now=now)
         if changed is not None:
             _review(settling.locked(invoice.subscription_id), invoice, changed)
 

@@ -117,7 +117,7 @@ def _ask(row: Subscription, processor: PaymentProcessor) -> Told:
 
 
 def ask_about(provider_id: str, processor: PaymentProcessor) -> Told:
-    """The subscription, its newest invoices, and each payment that we do not know to the end yet."""
+    """The subscription, its invoices, and each payment that we do not know to the end yet."""
     given = PlanChange.objects.filter(subscription__provider_id=provider_id, status=PlanChange.Status.SCHEDULED)
     scheduled = frozenset(given.values_list("pk", flat=True))
     state = processor.subscription(provider_id)

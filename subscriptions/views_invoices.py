@@ -31,7 +31,7 @@ from billing.payments.stripe_processor import get_processor
 from config import clock
 from config.exports import stream
 from subscriptions import disputes, lifecycle, receipts
-from subscriptions.models import Invoice
+from subscriptions.models import Invoice, Subscription
 
 BOM: Final = "\ufeff"
 INVOICES_SHOWN: Final = 25
@@ -56,17 +56,23 @@ def history_context(request: HttpRequest, account: Account, *, size: int = INVOI
     invoices = Invoice.objects.filter(account=account).select_related("plan_version__plan")
     found = page(invoices, BY_DATE, request.GET, size=size)
     held = lifecycle.held_by(account.pk, now=clock.now())
-    paid_for = Invoice.objects.filter(subscription=held, status=Invoice.Status.PAID, paid_minor__gt=0)
     return {
         "held": held,
-        # The plan in force is given back from its newest payment (F093); whether it may be, the preview says.
-        "give_back": paid_for.order_by("-at", "-pk").values_list("pk", flat=True).first() if held else None,
+        "give_back": _given_back_from(held),
         "account": account,
         "invoices": [(one, paid(one), paid_back(one)) for one in found.rows],
         "invoice_page": found,
         "short": size == NEWEST_SHOWN,
         "may_pay": may(role_in(request.user, account), "pay"),
     }
+
+
+def _given_back_from(held: Subscription | None) -> UUID | None:
+    """The plan in force is given back from its newest payment (F093); whether it may be, the preview says."""
+    if held is None or held.paused_at is not None:
+        return None
+    paid_for = Invoice.objects.filter(subscription=held, status=Invoice.Status.PAID, paid_minor__gt=0)
+    return paid_for.order_by("-at", "-pk").values_list("pk", flat=True).first()
 
 
 @require_safe
@@ -137,6 +143,8 @@ def invoice(request: HttpRequest, invoice_id: UUID) -> HttpResponse:
         "disputes": [_told(one, row) for one in disputes.of_invoice(row)],
         "may_pay": may(role_in(request.user, row.account), "pay"),
     }
+    if context["may_pay"] and row.account == account_in_force(request):  # that is what the refund's page is about
+        context["give_back"] = row.pk == _given_back_from(lifecycle.held_by(row.account_id, now=clock.now()))
     return render(request, "subscriptions/invoice.html", context)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
 from typing import Any, Final
 
 from bench.chaos import clients_refunds
@@ -12,8 +11,6 @@ from bench.chaos.clients import PATIENCE, Client
 
 PLANS: Final = ("pro", "max", "ultra")
 MOVES: Final = {"renew": 8, "change": 5, "cancel": 2, "keep": 2, "decline and renew": 1, "end": 1, "give back": 5}
-MONTHS: Final = 8
-"""For how many a subscription renews. Of more than ten in a minute the oldest invoices would never be asked about."""
 BAD_CARD, GOOD_CARD = "4000000000009995", "4242424242424242"
 
 
@@ -24,7 +21,6 @@ class Subscriber(Client):
         super().__init__(*arguments, **more)
         self.accounts, self.provider = accounts, provider
         self.sessions: dict[str, str] = {}
-        self.renewed: Counter[str] = Counter()
 
     def once(self) -> None:
         """One account: a plan if it has none, and else one of the things that customers and providers do."""
@@ -111,10 +107,6 @@ class Subscriber(Client):
         if page is None or page.status_code != 200 or not page.json()["subscription"]:
             return
         actions = {"renew": ["renew"], "decline and renew": ["fail_next_payment", "renew"], "end": ["cancel"]}[move]
-        if "renew" in actions:
-            self.renewed[session] += 1
-            if self.renewed[session] > MONTHS:
-                return
         for action in actions:
             body = {"id": page.json()["subscription"], "action": action}
             done = self.ask("POST", "/sandbox/control/subscriptions", json=body)

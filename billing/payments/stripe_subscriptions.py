@@ -41,7 +41,7 @@ _INVOICES: Final[dict[str, InvoiceProgress]] = {
     "uncollectible": InvoiceProgress.FAILED,
     "void": InvoiceProgress.VOID,
 }
-INVOICES_ASKED: Final = 10
+_PAGE: Final = 100  # the most that the provider gives at once; older ones follow page by page
 
 
 class Subscriptions(StripeClient):
@@ -122,16 +122,17 @@ class Subscriptions(StripeClient):
     def subscriptions_of(self, customer_id: str) -> tuple[SubscriptionState, ...]:
         """Ended ones too."""
         with our_errors():
-            found = self._client.v1.subscriptions.list({"customer": customer_id, "status": "all", "limit": 20})
-            return tuple(_state(one) for one in found.data)
+            found = self._client.v1.subscriptions.list({"customer": customer_id, "status": "all", "limit": _PAGE})
+            return tuple(_state(one) for one in found.auto_paging_iter())
 
     def invoices_of(self, provider_id: str) -> tuple[InvoiceState, ...]:
-        """The newest ones, with their payments."""
+        """All of them, oldest first, with their payments: one of long ago may still be open, or never have been heard
+        of. There is one a month and one for each change, so that a page holds years."""
         with our_errors():
             found = self._client.v1.invoices.list(
-                {"subscription": provider_id, "limit": INVOICES_ASKED, "expand": ["data.payments"]}
+                {"subscription": provider_id, "limit": _PAGE, "expand": ["data.payments"]}
             )
-            return tuple(_invoice(one) for one in reversed(found.data))
+            return tuple(_invoice(one) for one in reversed(list(found.auto_paging_iter())))
 
     def preview_change(self, provider_id: str, price_id: str, *, at: datetime) -> ChangePreview:
         """The invoice that `change_now` would make at the same moment."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from accounts.models import Account, AuditRecord
+from billing.payments.models import TopUp
 from billing.payments.stripe_processor import get_processor
 from config import clock
 from refunds import deciding, lifecycle, plan_settling
@@ -194,6 +196,14 @@ def test_a_top_up_of_which_nothing_is_left_says_why(desk: Desk, finance: Program
     body = {"kind": "top_up", "order": order.number, "reason": "why not"}
     refused = problem(asked(finance, "refunds", body), 409, "not_refundable")
     assert refused["reasons"] == shown["reasons"]
+    old = desk.paid("20")
+    moved = clock.now() - timedelta(days=91)
+    TopUp.objects.filter(pk=old.pk).update(method="alipay", paid_at=moved, status="disputed", disputed_minor=2000)
+    shown = previewed(finance, kind="top_up", order=old.number)
+    assert [one["code"] for one in shown["reasons"]] == ["disputed", "too_old"]
+    refused = problem(asked(finance, "refunds", body | {"order": old.number}), 409, "not_refundable")
+    assert (refused["reasons"], refused["detail"]) == (shown["reasons"], shown["reasons"][0]["text"])
+    TopUp.objects.filter(pk=old.pk).update(status="credited", disputed_minor=0)
     too_much = previewed(finance, kind="top_up", order=desk.paid("10").number, amount="10.01")
     assert too_much["reasons"][0] == {
         "code": "more_than_unused",
@@ -210,6 +220,8 @@ def test_the_same_key_with_another_body_is_a_conflict(desk: Desk, club: Club, fi
     assert asked(finance, "refunds", body, "one").status_code == 201
     for change in ({"amount": "6.00"}, {"order": other.number}, {"reason": "another one"}):
         problem(asked(finance, "refunds", body | change, "one"), 409, "idempotency_conflict")
+    all_of_it = {name: value for name, value in body.items() if name != "amount"}
+    problem(asked(finance, "refunds", all_of_it, "one"), 409, "idempotency_conflict")
     problem(asked(finance, "refunds", {"quote": token}, "one"), 409, "idempotency_conflict")
     assert asked(finance, "refunds", {"quote": token}, "two").status_code == 201
     problem(asked(finance, "refunds", {"quote": token, "reason": "x"}, "two"), 409, "idempotency_conflict")

@@ -12,6 +12,7 @@ from accounts.models import Membership
 from config import clock
 from refunds.models import Refund
 from refunds.models_plan import PlanRefund
+from subscriptions.models import Invoice
 from tests import factories
 from tests.billing.pages import text_of
 from tests.refunds.conftest import Desk, Shop, desk, inbox, shop, work
@@ -122,6 +123,19 @@ def test_an_old_preview_is_not_submitted_and_the_new_one_is_shown(back: Back, cl
     assert "The preview was too old" in page
     assert "Submit refund" in page
     assert not PlanRefund.objects.exists()
+
+
+def test_the_payments_page_offers_it_while_the_plan_can_go_back(back: Back, client: Client) -> None:
+    back.upgraded()
+    signed_in(back, client)
+    first, newest = back.club.row().invoices.order_by("at", "pk")
+
+    def offered(invoice: Invoice) -> bool:
+        return f'href="{PLAN}"' in client.get(reverse("plan:invoice", args=[invoice.pk])).content.decode()
+
+    assert (offered(first), offered(newest)) == (False, True)
+    sent(back, client)
+    assert not offered(newest)
 
 
 def test_taking_it_back_keeps_the_plan(back: Back, client: Client) -> None:

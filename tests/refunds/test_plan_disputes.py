@@ -9,6 +9,7 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from billing.errors import InvalidTransition
 from billing.payments.models_disputes import Dispute
 from billing.payments.processor_refunds import RefundProgress, RefundState
 from config import clock
@@ -270,14 +271,36 @@ def test_a_dispute_over_the_kept_fee_after_a_plan_was_given_back_comes_out_of_fe
     assert (the(dispute).state, books()) == ("won", (0, 1, 0, 1))
 
 
-def test_an_approval_finds_the_dispute(back: Back) -> None:
-    """A request that waits for staff: approving it sends nothing while the payment is disputed."""
+def test_a_request_that_waits_for_staff_is_closed_when_a_dispute_opens_and_the_plan_goes_on(back: Back) -> None:
     back.club.subscribe("pro")
     back.club.tell()
     refund = back.submit()
     PlanRefund.objects.filter(pk=refund.pk).update(status="requested", approval="restricted", settle_by=None)
     act(charge(back.club), "dispute")
     back.club.tell()
-    plan_lifecycle.approve(refund.pk, actor=factories.user(is_staff=True), reason="Looked at.", now=clock.now())
-    refund = back.go_on(refund)
+    refund.refresh_from_db()
     assert (refund.status, refund.failure_reason, back.club.plan()) == ("cancelled", "disputed", "pro")
+    assert (back.club.row().paused_at, back.renews_there(), back.club.sandbox.refunds()) == (None, True, [])
+    with pytest.raises(InvalidTransition):
+        plan_lifecycle.approve(refund.pk, actor=factories.user(is_staff=True), reason="Looked at.", now=clock.now())
+
+
+def test_a_second_subscription_is_paid_back_when_the_dispute_of_its_payment_is_over(back: Back) -> None:
+    first, second = back.club.start("pro"), back.club.start("max")
+    for row in (first, second):
+        assert back.club.sandbox.pay(row.session_id).ok
+        row = back.club.settle(row)
+    assert row.status == "duplicate"
+    invoice = Invoice.objects.get(subscription=row)
+    dispute = act(charge(back.club), "dispute")
+    back.club.tell()
+    back.club.look_after(row)
+    invoice.refresh_from_db()
+    assert (invoice.disputed_minor, back.club.sandbox.refunds()) == (10000, [])
+    act(dispute, "prevented")
+    back.club.tell()
+    work()
+    invoice.refresh_from_db()
+    assert (invoice.disputed_minor, invoice.paid_back_minor) == (0, 10000)
+    assert [one["amount"] for one in back.club.sandbox.refunds()] == [10000]
+    assert not broken_books()

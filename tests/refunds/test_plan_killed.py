@@ -140,6 +140,30 @@ def test_a_submission_killed_anywhere_is_there_as_a_whole_or_not_at_all(back: Ba
     assert broken_books() == []
 
 
+def test_a_renewal_that_a_dead_worker_asked_to_stop_comes_back_also_when_the_provider_hears_it_late(
+    back: Back, move: Any
+) -> None:
+    """The refund is cancelled meanwhile, and whoever goes on finds the renewal on: the request is still on its way."""
+    back.club.subscribe("pro")
+    first = back.submit()
+    fatal = lives(lambda: back.go_on(first), 0).names.index("before renew") + 1
+    one = another(back)
+    one.club.subscribe("pro")
+    refund = one.submit()
+    died = lives(lambda: one.go_on(refund), fatal)
+    assert died.where == "before renew"
+    one.cancel(refund)
+    one.go_on(refund)
+    giving_back.stop_renewing(  # now it arrives
+        refund.subscription_id, key=f"plan_refund:{refund.pk}:renewal", processor=get_processor(), now=clock.now()
+    )
+    assert not one.renews_there()
+    move("+6m")
+    assert plan_settling.claim_due(now=clock.now()) == [refund.pk]
+    one.go_on(refund)
+    one.check_kept()
+
+
 def test_a_cancellation_killed_anywhere_keeps_the_plan_and_its_renewal(back: Back) -> None:
     """At the points around commits and calls, and at one question in nine."""
 

@@ -202,11 +202,16 @@ def test_every_reason_against_it_is_said(owner: User) -> None:
     for one in (disputed, spent, old, review, waiting):
         answer = browser(owner).get(page_of(one))
         assert answer.status_code == 200
-        found[answer.context["reason"]] = answer.content.decode()
-        assert "This payment cannot be refunded" in found[answer.context["reason"]]
+        [why] = [reason["code"] for reason in answer.context["why_not"].reasons]
+        found[why] = answer.content.decode()
+        assert "This payment cannot be refunded" in found[why]
     assert set(found) == {"disputed", "nothing_left", "too_old", "not_credited"}
     assert f"/billing/refunds/{Refund.objects.get().pk}" in found["nothing_left"]
     assert "90 days" in found["too_old"]
+    TopUp.objects.filter(pk=old.pk).update(status="disputed", disputed_minor=2000)  # and all of them at once
+    both = browser(owner).get(page_of(old))
+    assert [reason["code"] for reason in both.context["why_not"].reasons] == ["disputed", "too_old"]
+    assert both.content.decode().count("This payment cannot be refunded") == 2
 
 
 def test_the_order_offers_it_while_something_is_left(order: TopUp, owner: User) -> None:

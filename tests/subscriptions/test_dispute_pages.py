@@ -12,6 +12,7 @@ from billing.payments.models_disputes import RiskFlag
 from subscriptions.disputes import OF
 from subscriptions.models import Invoice, Subscription
 from tests import factories
+from tests.api import program
 from tests.staff import act, action_of, desk, page_of
 from tests.subscriptions.disputing import BACK, NOON, OUT, paid, say, state, the, warning
 
@@ -105,3 +106,5 @@ def test_the_customer_reads_what_happens(status: str, lines: tuple[int, ...], wo
     assert "frozen" not in page
     assert ("<dt>Disputed</dt>" in page) is shown
     assert ("Disputed" in read(client, reverse("plan:history"))) is shown
+    [told] = program(invoice.account).get("/api/v1/subscription/invoices").json()["results"]
+    assert told["disputed"] == ("20.00" if shown else "0.00")

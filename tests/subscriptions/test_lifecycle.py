@@ -14,7 +14,7 @@ from accounts.models import AuditRecord
 from billing import notices
 from billing.errors import IdempotencyConflict, InvalidRequest
 from billing.models_notices import Notice
-from billing.payments import reconcile
+from billing.payments import reconcile, stripe_subscriptions
 from billing.payments.models_reconciling import Difference, Reconciliation
 from billing.payments.processor import ProcessorUnavailable
 from billing.payments.stripe_processor import get_processor
@@ -188,6 +188,17 @@ def test_an_answer_that_another_has_overtaken_is_asked_for_again(club: Club) -> 
     settling.settle(row.pk, processor=slow, now=clock.now())  # type: ignore[arg-type]
     assert club.row().plan_version.plan_id == "max"
     assert [w.plan_version.plan_id for w in club.periods()] == ["pro", "max"]
+
+
+def test_invoices_are_heard_of_however_many_there_are(club: Club, monkeypatch) -> None:
+    """More than the provider gives at once, and nobody told us of any."""
+    monkeypatch.setattr(stripe_subscriptions, "_PAGE", 4)
+    row = club.subscribe("pro")
+    for _ in range(12):
+        club.sandbox.in_dashboard(row.provider_id, "renew")
+    club.settle(row)
+    assert club.invoices() == [("subscribe", "paid", 2000)] + 12 * [("renewal", "paid", 2000)]
+    assert club.booked() == 13 * 20
 
 
 def test_cancelling_does_not_take_back_an_upgrade_that_was_paid_meanwhile(club: Club) -> None:

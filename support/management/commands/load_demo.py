@@ -29,6 +29,7 @@ FLOW_CLASSES = {"insider": "36", "restricted": "79.2"}
 """Flows for a dollar of list price, beside the standard rate that every copy has: worth more, and half (F064)."""
 CALLS = 600
 OPENED_DAYS_AGO = 36
+SIDE = "Side project"
 BILLED_TO = {
     "company_name": "Northwind Labs Ltd.",
     "tax_id": "GB 123 4567 89",
@@ -44,8 +45,8 @@ class Command(BaseCommand):
     help = "Load the demo once: the catalogue, logins for each role, an account with credit, keys and calls."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """A second run finds the demo there and changes nothing. People and balances, then the calls, then the plan:
-        each of the first two everything or nothing, the plan step by step, as it would have come about."""
+        """A second run finds the demo there and changes nothing. People and balances, then the calls, then the plan and
+        the refunds: each of the first two everything or nothing, the rest step by step, as it would have come about."""
         if not settings.DEBUG:
             raise CommandError("The demo has a published password; it loads only with DEBUG on.")
         if User.objects.filter(email=DEMO_LOGINS[0][1]).exists():
@@ -69,7 +70,7 @@ class Command(BaseCommand):
         with transaction.atomic():
             self._calls(account, now)
         if settings.SANDBOX_ENABLED:
-            self._plan(account, people["customer"], now)
+            self._plans(account, people, now)
         self.stdout.write(f"The demo is loaded: account {account.pk} with {CALLS} calls.")
 
     def _person(self, role: str, email: str) -> User:
@@ -88,7 +89,7 @@ class Command(BaseCommand):
         account.company_name = "Northwind Labs Ltd."
         account.save()
         details.save(account.pk, BILLED_TO, actor=owner, now=opened)
-        onboarding.open_account(owner, now=now, name="Side project")
+        onboarding.open_account(owner, now=month_ago, name=SIDE)
         gifts = [
             (
                 "25",
@@ -115,12 +116,18 @@ class Command(BaseCommand):
             )  # fmt: skip
         return account
 
-    def _plan(self, account: Account, owner: User, now: datetime) -> None:
-        """A paid plan, bought and paid in the sandbox: without one there is nowhere to buy it."""
-        from gateway import demo_plan  # the sandbox's models are there only where it is installed
+    def _plans(self, account: Account, people: dict[str, User], now: datetime) -> None:
+        """What was paid in the sandbox, a plan and refunds: without one there is nowhere to pay."""
+        from support import demo_plan, demo_refunds  # the sandbox's models are there only where it is installed
 
+        owner = people["customer"]
         row = demo_plan.subscriber(account, owner, since=now - timedelta(days=OPENED_DAYS_AGO - 2), now=now)
-        self.stdout.write(f"The demo's plan: {row.plan_version.plan.name}, with {row.invoices.count()} invoices.")
+        refunds = demo_refunds.of_top_ups(account, owner, people["finance"], now=now)
+        plan = demo_refunds.of_plan(Account.objects.get(name=SIDE, memberships__user=owner), owner, now=now)
+        self.stdout.write(
+            f"The demo's plan: {row.plan_version.plan.name}, with {row.invoices.count()} invoices; "
+            f"{len(refunds)} refunds of top-ups; a plan given back for {plan.sent:.2f} USD."
+        )
 
     def _calls(self, account: Account, now: Any) -> None:
         """A month of calls of three applications, each with its key, reported as a gateway would."""

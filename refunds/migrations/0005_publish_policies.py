@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('refunds', '0003_top_up_requests'),
+        ('refunds', '0004_intents'),
     ]
 
     operations = [

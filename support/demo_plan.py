@@ -39,44 +39,75 @@ TODAY: Final = timedelta(hours=4)
 A_WINDOW: Final = timedelta(hours=5)
 HELD_OUTPUT: Final = 8192
 
+Call = tuple[datetime, dict[str, object]]
+
+
+class Provider:
+    """The sandbox, answering at the moment `now`, which the story moves on."""
+
+    def __init__(self, now: datetime) -> None:
+        self._client = inprocess.Client(now)
+        self.processor = StripeProcessor(
+            api_key=settings.STRIPE_SECRET_KEY, api_base=settings.STRIPE_API_BASE, http_client=Within(self._client)
+        )
+
+    @property
+    def now(self) -> datetime:
+        """What its clock says."""
+        return self._client.now
+
+    @now.setter
+    def now(self, moment: datetime) -> None:
+        self._client.now = moment
+
+    def pay(self, session_id: str, owner: User, account: Account) -> None:
+        """Pay on the hosted page."""
+        inprocess.pay(session_id, card=CARD, email=owner.email, name=account.name, now=self.now)
+
+
+def bought(account: Account, owner: User, plan: str, provider: Provider) -> Subscription:
+    """The plan paid and in force, at the provider's time."""
+    row = lifecycle.subscribe(
+        account.pk,
+        plan,
+        client_key=f"demo:{uuid4().hex}",
+        actor=owner,
+        locale="en",
+        processor=provider.processor,
+        now=provider.now,
+    )
+    provider.pay(row.session_id, owner, account)
+    return settling.settle(row.pk, processor=provider.processor, now=provider.now)
+
 
 def subscriber(account: Account, owner: User, *, since: datetime, now: datetime) -> Subscription:
     """A subscription of this account from `since` to `now`, with its key, its calls and its billing history."""
-    provider = inprocess.Client(since)
-    processor = StripeProcessor(
-        api_key=settings.STRIPE_SECRET_KEY, api_base=settings.STRIPE_API_BASE, http_client=Within(provider)
-    )
-    row = lifecycle.subscribe(
-        account.pk, BOUGHT, client_key=f"demo:{uuid4().hex}", actor=owner, locale="en", processor=processor, now=since
-    )
-    inprocess.pay(row.session_id, card=CARD, email=owner.email, name=account.name, now=since)
-    row = settling.settle(row.pk, processor=processor, now=since)
+    provider = Provider(since)
+    row = bought(account, owner, BOUGHT, provider)
     _, secret = api_keys.issue(account, name="coding agent", kind=ApiKey.Kind.SUBSCRIPTION, now=since, actor=owner)
     changes = list(CHANGES)
     for at, event in _calls(secret, since + timedelta(hours=1), now):
         while changes and at >= since + changes[0][0]:
             after, plan = changes.pop(0)
-            _change(row, plan, owner, processor, provider, since + after)
-            row = _told(row, processor, provider, since + after)
+            _change(row, plan, owner, provider, since + after)
+            row = _told(row, provider, since + after)
         if row.period_end is not None and at >= row.period_end:
-            row = _told(row, processor, provider, at)
-        _call(event, at)
-    return _told(row, processor, provider, now)
+            row = _told(row, provider, at)
+        call(event, at)
+    return _told(row, provider, now)
 
 
-def _told(row: Subscription, processor: StripeProcessor, provider: inprocess.Client, now: datetime) -> Subscription:
+def _told(row: Subscription, provider: Provider, now: datetime) -> Subscription:
     """What has become due at the provider has happened there, and we know it."""
     provider.now = now
     settle_due(now)
-    return settling.settle(row.pk, processor=processor, now=now)
+    return settling.settle(row.pk, processor=provider.processor, now=now)
 
 
-def _change(
-    row: Subscription, plan: str, owner: User, processor: StripeProcessor, provider: inprocess.Client, now: datetime
-) -> None:
+def _change(row: Subscription, plan: str, owner: User, provider: Provider, now: datetime) -> None:
     """Another plan, as its preview said."""
-    _told(row, processor, provider, now)
-    shown = lifecycle.preview(row.account_id, plan, processor=processor, now=now)
+    _told(row, provider, now)
+    shown = lifecycle.preview(row.account_id, plan, processor=provider.processor, now=now)
     lifecycle.change(
         row.account_id,
         plan,
@@ -84,27 +115,33 @@ def _change(
         due_usd=shown.due_usd,
         client_key=f"demo:{uuid4().hex}",
         actor=owner,
-        processor=processor,
+        processor=provider.processor,
         now=now,
     )
 
 
-def _calls(secret: str, since: datetime, until: datetime) -> Iterator[tuple[datetime, dict[str, object]]]:
-    """Calls of models that the smaller plan has, oldest first; the last ones in the five hours that are open."""
+def _calls(secret: str, since: datetime, until: datetime) -> Iterator[Call]:
+    """Calls of weeks, oldest first; the last ones in the five hours that are open."""
+    day = until - TODAY
+    yield from calls(secret, since, day - A_WINDOW, name="demo-plan", count=CALLS_BEFORE, times=AGENTS_CALLS, seed=11)
+    yield from calls(secret, day, until, name="demo-plan-today", count=CALLS_TODAY, times=CHATS_CALLS, seed=12)
+
+
+def calls(
+    secret: str, since: datetime, until: datetime, *, name: str, count: int, times: int, seed: int = 1
+) -> Iterator[Call]:
+    """When and what: calls of models that the smaller plan has, of so many times the tokens of a chat."""
     book, plan = current_book(fresh=True), current_plans(fresh=True).current(BOUGHT, since)
     models = [slug for slug in traffic.favourites(book, since, count=400) if slug in plan.models][:6]
-    before = traffic.calls(book, models, count=CALLS_BEFORE, since=since, until=until - TODAY - A_WINDOW, seed=11)
-    today = traffic.calls(book, models, count=CALLS_TODAY, since=until - TODAY, until=until, seed=12)
-    made = [*((one, AGENTS_CALLS) for one in before), *((one, CHATS_CALLS) for one in today)]
-    for number, (call, times) in enumerate(made):
-        used = _larger(call.usage, times)
+    for number, made in enumerate(traffic.calls(book, models, count=count, since=since, until=until, seed=seed)):
+        used = _larger(made.usage, times)
         told = {
-            "request_id": f"demo-plan-{number}",
+            "request_id": f"{name}-{number}",
             "api_key": secret,
-            "model": call.model,
+            "model": made.model,
             "estimate": {"input_tokens": used.get("input_tokens", 0), "max_output_tokens": HELD_OUTPUT},
         }
-        yield call.at, {"call": told, "used": {"usage": used, "latency_ms": call.latency_ms}}
+        yield made.at, {"call": told, "used": {"usage": used, "latency_ms": made.latency_ms}}
 
 
 def _larger(used: dict[str, int], times: int) -> dict[str, int]:
@@ -115,7 +152,7 @@ def _larger(used: dict[str, int], times: int) -> dict[str, int]:
     return used | grown
 
 
-def _call(event: dict[str, object], at: datetime) -> None:
+def call(event: dict[str, object], at: datetime) -> None:
     """Ask the gates and, when admitted, capture. A refusal is a part of the story: a window was full."""
     [answer] = admission.authorize([parsing.call_of(event["call"])], token_id=None, now=at)
     if isinstance(answer, BillingError):
