@@ -34,6 +34,7 @@ READ: Final = (
     *("subscriptions.plan", "subscriptions.planversion"),
     *("subscriptions.subscription", "subscriptions.invoice", "subscriptions.extrausage"),
     "subscriptions.planchange",
+    "refunds.refundpolicy",
 )
 
 # What staff do beyond reading: permission -> (model it belongs to, what it says).
@@ -75,6 +76,7 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "refunds.decide_refund": ("refund", "Can approve and reject refunds"),
     "refunds.cancel_refund": ("refund", "Can cancel a refund for the customer"),
     "refunds.settle_refund": ("refund", "Can ask the payment provider about a refund now"),
+    "refunds.publish_refundpolicy": ("refundpolicy", "Can publish new refund terms"),
 }
 _OPERATIONS: Final = (
     "accounts.suspend_account",
@@ -122,6 +124,7 @@ _FINANCE: Final = (
     "refunds.decide_refund",
     "refunds.cancel_refund",
     "refunds.settle_refund",
+    "refunds.publish_refundpolicy",
 )
 MAY: Final[dict[str, frozenset[str]]] = {
     "support": frozenset(),

@@ -26,6 +26,7 @@ from config.admin_base import staff_action
 from config.admin_cells import Panel, at, code, column, link, list_url, status, to
 from config.admin_finding import Since
 from config.templatetags import ui
+from refunds import admin_policy as admin_policy  # its desk
 from refunds import confirming, deciding, sending
 from refunds.admin_deciding import PartForm, what_a_part_does, what_approving_does
 from refunds.admin_evidence import evidence_panels

@@ -16,6 +16,7 @@ from accounts.models import Account
 from billing.money import USD, from_minor_units
 from refunds.facts import Facts
 from refunds.models_plan import PlanRefund
+from refunds.policy_words import hours
 
 METHOD = "card"
 """How plans are paid for."""
@@ -64,12 +65,11 @@ def _time(facts: Facts) -> list[Reason]:
     late = facts.now - facts.closes_at
     if late <= timedelta(0):
         return []
-    hours = facts.policy.window_hours
     found = [
         Reason(
             "window_closed",
-            _("A refund can be asked for within %(hours)s hours of the payment. That time ended %(ago)s.")
-            % {"hours": hours, "ago": ago(late)},
+            _("A refund can be asked for within %(hours)s of the payment. That time ended %(ago)s.")
+            % {"hours": hours(facts.policy.window_hours), "ago": ago(late)},
             {
                 "opened_at": facts.opened_at.isoformat(),
                 "closed_at": facts.closes_at.isoformat(),

@@ -21,8 +21,8 @@ def method_limits() -> dict[str, int]:
 class RefundPolicy(models.Model):
     """What holds for payments that were made from `effective_from` on, until a later row begins.
 
-    A payment keeps the terms under which it was made: a later row takes nothing away from it. Only `days_by_method`,
-    which is the provider's word, is read as of now.
+    Rows are written by `refunds.publishing`. A payment keeps the terms under which it was made: a later row takes
+    nothing away from it. Only `days_by_method`, which is the provider's word, is read as of now.
     """
 
     class FeeBase(models.TextChoices):
@@ -53,6 +53,9 @@ class RefundPolicy(models.Model):
         User, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("published by")
     )
     note = models.CharField(_("reason"), max_length=500, blank=True)
+    client_key = models.UUIDField(
+        null=True, unique=True, editable=False, help_text=_("Names the intent: a form that is sent twice is one row.")
+    )
 
     class Meta:
         verbose_name = _("refund policy")

@@ -40,6 +40,7 @@ def _tell(refund: PlanRefund, kind: str, *, now: datetime) -> None:
             "final_usd": f"{refund.final:.2f}",
             "sent_usd": f"{refund.sent:.2f}" if refund.sent_minor else "",
             "approval": refund.approval,
+            "settle_minutes": str(refund.policy.settle_minutes),
             "returned": "yes" if refund.status == Status.FAILED and refund.succeeded_at is not None else "",
             "why": refund.failure_reason,
             "answer": refund.answer if refund.status == Status.CANCELLED else "",

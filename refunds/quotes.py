@@ -24,7 +24,7 @@ _SIGNER: Final = signing.Signer(salt="refunds.quote")
 
 
 class RefundQuoteExpired(Conflict):
-    """A quote holds for a quarter of an hour."""
+    """A quote holds for as long as the terms of its payment say."""
 
     code = "refund_quote_expired"
     title = _("This preview is too old. Look at the present one and submit again.")

@@ -55,6 +55,7 @@ def history(request: HttpRequest) -> HttpResponse:
         "kinds": [("subscription", _("Plan")), ("top_up", _("Top-up"))],
         "statuses": [(one, words) for one, words in dict(PlanRefund.IN_WORDS.values()).items()],
         "filtered": bool(kind or status),
+        "as_of": clock.now(),
     }
     return render(request, "refunds/history.html", context)
 

@@ -117,6 +117,7 @@ def checkout(request: HttpRequest, account: Account) -> HttpResponse:
         "problem": problem,
         "token": uuid4().hex,
         "set_up": bool(settings.STRIPE_SECRET_KEY),
+        "as_of": now,
     }
     status = 200 if problem is None else int(problem.status)
     return render(request, "subscriptions/checkout.html", context, status=status)
@@ -211,6 +212,7 @@ def change(request: HttpRequest, account: Account) -> HttpResponse:
         "lines": [(line, from_minor_units(line.amount_minor, USD)) for line in shown.lines],
         "problem": problem,
         "token": uuid4().hex,
+        "as_of": now,
     }
     return render(request, "subscriptions/change.html", context, status=200 if problem is None else int(problem.status))
 
