@@ -62,22 +62,21 @@ def _state(facts: Facts) -> list[Reason]:
 
 
 def _time(facts: Facts) -> list[Reason]:
-    late = facts.now - facts.closes_at
-    if late <= timedelta(0):
-        return []
-    found = [
-        Reason(
-            "window_closed",
-            _("A refund can be asked for within %(hours)s of the payment. That time ended %(ago)s.")
-            % {"hours": hours(facts.policy.window_hours), "ago": ago(late)},
-            {
-                "opened_at": facts.opened_at.isoformat(),
-                "closed_at": facts.closes_at.isoformat(),
-                "late_by_seconds": f"{late.total_seconds():.6f}",
-            },
+    found, late = [], facts.now - facts.closes_at
+    if late > timedelta(0):
+        found.append(
+            Reason(
+                "window_closed",
+                _("A refund can be asked for within %(hours)s of the payment. That time ended %(ago)s.")
+                % {"hours": hours(facts.policy.window_hours), "ago": ago(late)},
+                {
+                    "opened_at": facts.opened_at.isoformat(),
+                    "closed_at": facts.closes_at.isoformat(),
+                    "late_by_seconds": f"{late.total_seconds():.6f}",
+                },
+            )
         )
-    ]
-    if facts.renewed and not facts.policy.on_renewal:
+    if facts.renewed and not facts.policy.on_renewal:  # the hours may be longer than a period
         found.append(
             Reason("renewal", _("Renewals cannot be refunded: only the first payment of a plan or an upgrade."))
         )

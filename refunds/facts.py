@@ -115,16 +115,16 @@ def _standing(subscription: Subscription) -> tuple[str | None, bool, PlanRefund 
 def _opened(
     subscription: Subscription, invoices: tuple[Invoice, ...], policy: RefundPolicy | None, *, now: datetime
 ) -> tuple[datetime, bool]:
-    """The payment from which the hours count, and whether the present period is a renewal: the first one of the
-    subscription, or of an upgrade; of a renewal only where its policy says so."""
+    """The payment from which the hours count: the first one of the subscription, or of an upgrade; of a renewal only
+    where its policy says so. And whether the present period was paid for by a renewal alone."""
     opened = subscription.activated_at or subscription.created_at
-    renewed = False
+    kinds = {one.kind for one in invoices if one.paid_at is not None}
+    renewed = Invoice.Kind.RENEWAL in kinds and not kinds & _OPENS
     for one in invoices:
         paid_at = one.paid_at
         if paid_at is None:
             continue
         if one.kind == Invoice.Kind.RENEWAL:
-            renewed = True
             if not (policy or models_policy.in_force(paid_at)).on_renewal:
                 continue
         elif one.kind not in _OPENS:

@@ -78,7 +78,7 @@ def _window(base: RefundPolicy, terms: Terms) -> list[Finding]:
                 "past_period",
                 _(
                     "The window is longer than a billing period. Only the payments of the present period go back "
-                    "(C13): after a renewal that is not the payment from which the hours count."
+                    "(C13), and after a renewal none of them does where renewals are not refunded."
                 ),
             )
         )

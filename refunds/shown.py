@@ -341,7 +341,7 @@ def _end(refund: PlanRefund | Refund, *, answer: str, rejected: bool) -> list[di
         case "cancelled" if rejected:
             return [_step(_("Not accepted by our staff"), refund.status_at, "failed", answer)]
         case "cancelled":
-            return [_step(_("Cancelled"), refund.status_at, "failed", _why_cancelled(refund))]
+            return [_step(_("Cancelled"), refund.status_at, note=_why_cancelled(refund))]
     return [_step(_("Succeeded"), None, "active" if refund.submitted_at else "todo", _days())]
 
 

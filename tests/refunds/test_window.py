@@ -145,6 +145,13 @@ def policy(at: datetime, **terms: Any) -> RefundPolicy:
     return RefundPolicy.objects.create(effective_from=at, created_at=at, **terms)
 
 
+def test_hours_longer_than_a_period_do_not_open_them_for_its_renewal() -> None:
+    policy(NOON - timedelta(days=1), window_hours=60 * 24)
+    made = subscribed()
+    second = renewed(made)
+    assert against(made, second + timedelta(hours=1)) == ["renewal"]
+
+
 def test_a_renewal_opens_them_where_the_terms_say_so() -> None:
     policy(NOON - timedelta(days=1), on_renewal=True)
     made = subscribed()
