@@ -27,7 +27,7 @@ READ: Final = (
     *("billing.notice", "billing.reconciliation", "billing.difference"),
     *("billing.dispute", "billing.earlyfraudwarning", "billing.riskflag"),
     *("billing.fxfeed", "billing.riskassessment", "billing.riskrule"),
-    "refunds.refund",
+    *("refunds.refund", "refunds.planrefund"),
     *("billing.benefitlevelchange", "billing.spendalert"),
     *("billing.billingdetails", "billing.receipt"),
     *("subscriptions.quotawindow", "subscriptions.flowstanding"),
@@ -75,6 +75,9 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "refunds.decide_refund": ("refund", "Can approve and reject refunds"),
     "refunds.cancel_refund": ("refund", "Can cancel a refund for the customer"),
     "refunds.settle_refund": ("refund", "Can ask the payment provider about a refund now"),
+    "refunds.decide_planrefund": ("planrefund", "Can approve and reject refunds of plans"),
+    "refunds.cancel_planrefund": ("planrefund", "Can cancel a plan's refund for the customer"),
+    "refunds.settle_planrefund": ("planrefund", "Can have the next step of a plan's refund taken now"),
 }
 _OPERATIONS: Final = (
     "accounts.suspend_account",
@@ -122,6 +125,9 @@ _FINANCE: Final = (
     "refunds.decide_refund",
     "refunds.cancel_refund",
     "refunds.settle_refund",
+    "refunds.decide_planrefund",
+    "refunds.cancel_planrefund",
+    "refunds.settle_planrefund",
 )
 MAY: Final[dict[str, frozenset[str]]] = {
     "support": frozenset(),

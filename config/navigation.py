@@ -45,6 +45,7 @@ GROUPS: Final = (
             ("billing.autotopup", gettext_lazy("Auto top-ups"), "autorenew"),
             ("billing.paymentmethod", gettext_lazy("Saved cards"), "wallet"),
             ("refunds.refund", gettext_lazy("Refunds"), "undo"),
+            ("refunds.planrefund", gettext_lazy("Plan refunds"), "assignment_return"),
             ("billing.receipt", gettext_lazy("Receipts"), "receipt"),
             ("billing.billingdetails", gettext_lazy("Billing details"), "contact_page"),
             ("billing.paymentattempt", gettext_lazy("Payment attempts"), "credit_card"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
@@ -142,7 +143,9 @@ AccountAdmin.add_panels(account_panels, place=16)
 
 @admin.register(Subscription)
 class SubscriptionAdmin(BillingDesk):
-    """Every subscription, from its checkout to its end."""
+    """Every subscription, from its checkout to its end; apps to the right add their tables to its page."""
+
+    panel_makers: ClassVar[list[Callable[[HttpRequest, Subscription], list[Panel]]]] = []
 
     row_title = staticmethod(lambda row: f"{row.plan_version} · {row.account}")
     related = ("account", "plan_version", "next_version", "created_by")
@@ -208,6 +211,7 @@ class SubscriptionAdmin(BillingDesk):
                 ],
                 numbers=frozenset({4}),
             ),
+            *(panel for make in self.panel_makers for panel in make(request, obj)),
             entries_panel(obj.account_id, "invoice:"),
             events_panel(obj.provider_id),
             *audit_panel(request, obj),
