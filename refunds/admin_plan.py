@@ -110,7 +110,7 @@ class PlanRefundAdmin(BillingDesk):
         column(_("status"), plan_state, name="status"),
         to("account", _("account")),
         column(_("plan"), lambda one: str(one.plan_version), name="plan"),
-        column(_("quoted"), lambda one: ui.usd(shown.agreed(one)), number=True, name="quoted"),
+        column(_("quoted amount"), lambda one: ui.usd(shown.agreed(one)), number=True, name="quoted"),
         column(_("sent"), lambda one: ui.usd(one.sent) if one.sent_minor else "", number=True, name="sent"),
         at("created_at", _("submitted"), "short"),
     )

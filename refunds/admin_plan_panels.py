@@ -50,7 +50,7 @@ def newest_panels(request: HttpRequest, of: Account | Subscription) -> list[Pane
     ]
     if not found:
         return []
-    headings = (_("refund"), _("status"), _("plan"), _("quoted"), _("sent"), _("submitted"))
+    headings = (_("refund"), _("status"), _("plan"), _("quoted amount"), _("sent"), _("submitted"))
     more = list_url(PlanRefund, account__id__exact=of.pk) if isinstance(of, Account) else ""
     return [Panel(_("Newest plan refunds"), headings, found, numbers=frozenset({3, 4}), more=more)]
 
@@ -87,7 +87,7 @@ def _lines(found: Evidence) -> Panel:
         _line(label, sign, getattr(quoted, name), getattr(settled, name) if settled else None)
         for name, sign, label in lines
     ]
-    headings = (_("line"), _("quoted"), _("refunded"), _("change"))
+    headings = (_("line"), _("quote"), _("refunded"), _("change"))
     return Panel(_("The quote and what is refunded"), headings, rows, numbers=frozenset({1, 2, 3}), note=_told(found))
 
 
@@ -206,10 +206,7 @@ def _payments(found: Evidence) -> Panel:
     rows = [row for invoice in invoices for row in _of_invoice(invoice, parts.get(invoice.pk, []))]
     return Panel(
         _("Payments and their refunds"),
-        (
-            *(_("invoice"), _("paid"), _("refund"), _("status"), _("asked back"), _("fee"), _("sent")),
-            *(_("refund at the provider"), _("sent to the provider")),
-        ),
+        (_("invoice"), _("amount paid"), _("refund"), _("status"), _("asked back"), _("fee"), _("sent")),
         rows,
         numbers=frozenset({1, 4, 5, 6}),
         empty=_("Nothing was paid for the period."),
@@ -220,18 +217,16 @@ def _of_invoice(invoice: Invoice, parts: list[Refund]) -> list[tuple[Any, ...]]:
     """A payment with what goes back of it; one of which nothing does stands alone."""
     paid = _with(minor_text(invoice.paid_minor, invoice.currency), _taken(invoice))
     if not parts:
-        return [(link(invoice), paid, NOTHING, "", "", "", "", "", "")]
+        return [(link(invoice), paid, NOTHING, "", "", "", "")]
     return [
         (
             link(invoice),
             paid,
-            link(part, part.number),
-            _with(_part_state(part), part.failure_reason),
+            _with(link(part, part.number), code(part.provider_refund_id) if part.provider_refund_id else ""),
+            _with(_part_state(part), _part_note(part)),
             minor_text(part.requested_minor, part.currency),
             minor_text(part.fee_minor, part.currency),
             minor_text(part.sent_minor, part.currency),
-            code(part.provider_refund_id or ""),
-            ui.when(part.submitted_at, "seconds") if part.submitted_at else NOTHING,
         )
         for part in parts
     ]
@@ -239,6 +234,13 @@ def _of_invoice(invoice: Invoice, parts: list[Refund]) -> list[tuple[Any, ...]]:
 
 def _part_state(part: Refund) -> str:
     return ui.status_badge("attention", gettext("Flagged")) if part.flagged else status(part)
+
+
+def _part_note(part: Refund) -> str:
+    """Why it did not go, else since when it is on its way."""
+    if part.failure_reason or part.submitted_at is None:
+        return part.failure_reason
+    return gettext("since %(when)s") % {"when": f"{part.submitted_at:%Y-%m-%d %H:%M} UTC"}
 
 
 def _taken(invoice: Invoice) -> str:
@@ -258,12 +260,17 @@ def _with(told: Any, more: Any) -> Any:
 
 def _timeline(refund: PlanRefund) -> Panel:
     """As the customer reads it."""
-    words = {"done": "", "active": gettext("now"), "todo": gettext("to come"), "failed": gettext("not done")}
+    words = {
+        "done": "",
+        "active": gettext("under way"),
+        "todo": gettext("still to come"),
+        "failed": gettext("not done"),
+    }
     rows: list[tuple[Any, ...]] = [
         (ui.when(one["at"], "seconds") if one["at"] else words[one["state"]], one["title"], one["note"])
         for one in shown.steps(refund)
     ]
-    return Panel(_("Timeline, as the customer reads it"), (_("time"), _("step"), _("note")), rows)
+    return Panel(_("Timeline, as the customer reads it"), (_("time"), _("what happened"), _("note")), rows)
 
 
 def _others(found: Evidence) -> Panel:
