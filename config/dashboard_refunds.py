@@ -3,12 +3,11 @@ leading to its rows at the desk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import connection
 from django.utils.translation import gettext as _
 
 from config.admin_cells import list_url
@@ -26,7 +25,8 @@ _COUNTS: Final = """(SELECT count(*) FROM {0} WHERE status = 'requested'),
   (SELECT count(*) FROM {0} WHERE status = 'submitted' AND submitted_at < %(ageing)s),
   (SELECT count(*) FROM {0} WHERE status = 'failed' AND id >= %(first)s AND created_at >= %(since)s),
   (SELECT count(*) FROM {0} WHERE flagged)"""
-_QUESTION: Final = f"SELECT {_COUNTS.format('refunds_refund')}, {_COUNTS.format('refunds_planrefund')}"
+COUNTS: Final = f"{_COUNTS.format('refunds_refund')}, {_COUNTS.format('refunds_planrefund')}"
+"""Eight columns of the first page's question, with `terms` for its values and `read` for its answer."""
 Counts = dict[str, dict[str, int]]
 
 
@@ -46,12 +46,14 @@ class Card:
     rows: list[tuple[str, list[Cell]]]
 
 
-def measure(now: datetime) -> Counts:
-    """How many refunds of payments (`payments`) and of plans (`plans`) there are of each of `NUMBERS`."""
+def terms(now: datetime) -> dict[str, Any]:
+    """What `COUNTS` asks with."""
     since = now - FAILED_FOR
-    with connection.cursor() as cursor:
-        cursor.execute(_QUESTION, {"ageing": now - AGEING, "since": since, "first": first_id(since)})
-        found = cursor.fetchone() or ()
+    return {"ageing": now - AGEING, "since": since, "first": first_id(since)}
+
+
+def read(found: Sequence[int]) -> Counts:
+    """How many refunds of payments (`payments`) and of plans (`plans`) there are of each of `NUMBERS`."""
     half = len(NUMBERS)
     return {
         "payments": dict(zip(NUMBERS, found[:half], strict=True)),
