@@ -150,6 +150,10 @@ class PlanRefund(models.Model):
                 condition=~Q(status="succeeded") | Q(succeeded_at__isnull=False, sent_minor=F("final_minor")),
                 name="plan_refund_succeeded",
             ),
+            models.CheckConstraint(  # credit stands for money that a bank returned, and for nothing else
+                condition=Q(credit_grant=None, credit_proposal=None) | Q(status="failed", succeeded_at__isnull=False),
+                name="plan_refund_credit",
+            ),
         ]
         indexes = [
             models.Index(fields=["account", "-id"], name="plan_refund_account"),

@@ -63,6 +63,7 @@ _WHY_ENDED = {
     "unpaid": _("The renewal was not paid in time"),
     "cancelled": _("The customer cancelled the renewal"),
     "ended": _("Ended at the provider, not by the customer"),
+    "refunded": _("It was given back, and its money was sent"),
 }
 _ended = column(_("why it ended"), lambda row: _WHY_ENDED.get(row.end_reason, row.end_reason), name="ended_why")
 

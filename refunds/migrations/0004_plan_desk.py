@@ -22,4 +22,8 @@ class Migration(migrations.Migration):
             name='credit_proposal',
             field=models.ForeignKey(blank=True, db_index=False, help_text='To give the returned money as credit; waits for, or had, a second person.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.creditproposal', verbose_name='credit proposal'),
         ),
+        migrations.AddConstraint(
+            model_name='planrefund',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('credit_grant', None), ('credit_proposal', None)), models.Q(('status', 'failed'), ('succeeded_at__isnull', False)), _connector='OR'), name='plan_refund_credit'),
+        ),
     ]
