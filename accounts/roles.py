@@ -27,7 +27,7 @@ READ: Final = (
     *("billing.notice", "billing.reconciliation", "billing.difference"),
     *("billing.dispute", "billing.earlyfraudwarning", "billing.riskflag"),
     *("billing.fxfeed", "billing.riskassessment", "billing.riskrule"),
-    "refunds.refund",
+    *("refunds.refund", "refunds.planrefund"),
     *("billing.benefitlevelchange", "billing.spendalert"),
     *("billing.billingdetails", "billing.receipt"),
     *("subscriptions.quotawindow", "subscriptions.flowstanding"),
@@ -77,6 +77,9 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "refunds.cancel_refund": ("refund", "Can cancel a refund for the customer"),
     "refunds.settle_refund": ("refund", "Can ask the payment provider about a refund now"),
     "refunds.publish_refundpolicy": ("refundpolicy", "Can publish new refund terms"),
+    "refunds.decide_planrefund": ("planrefund", "Can approve and reject refunds of plans"),
+    "refunds.cancel_planrefund": ("planrefund", "Can cancel a plan's refund for the customer"),
+    "refunds.settle_planrefund": ("planrefund", "Can have the next step of a plan's refund taken now"),
 }
 _OPERATIONS: Final = (
     "accounts.suspend_account",
@@ -125,6 +128,9 @@ _FINANCE: Final = (
     "refunds.cancel_refund",
     "refunds.settle_refund",
     "refunds.publish_refundpolicy",
+    "refunds.decide_planrefund",
+    "refunds.cancel_planrefund",
+    "refunds.settle_planrefund",
 )
 MAY: Final[dict[str, frozenset[str]]] = {
     "support": frozenset(),

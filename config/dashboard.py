@@ -29,12 +29,11 @@ from billing.payments.models_fx import FxFeed
 from billing.payments.models_jobs import CreditJob, LateCredit
 from billing.payments.models_reconciling import Difference
 from billing.payments.models_risk import RiskAssessment
-from config import clock
+from config import clock, dashboard_refunds
 from config.admin_cells import list_url
 from config.admin_finding import first_id
 from config.templatetags import ui
 from gateway.models import DecisionReceipt
-from refunds.models import Refund
 
 KEPT_SECONDS: Final = 20
 """The page may be this old; it says so. Many may look at it, and the numbers are sums over everything."""
@@ -74,11 +73,12 @@ class Board:
     charges: dict[str, Any] | None = None
     holds: dict[str, Any] | None = None
     refusals: dict[str, Any] | None = None
+    refunds: dashboard_refunds.Card | None = None
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What unfold asks for before it renders the index."""
-    numbers: Any = cache.get_or_set("admin-dashboard-6", lambda: measure(clock.now()), KEPT_SECONDS)
+    numbers: Any = cache.get_or_set("admin-dashboard-7", lambda: measure(clock.now()), KEPT_SECONDS)
     return {**context, "title": _("Dashboard"), "board": board(numbers, request.user.has_perm)}
 
 
@@ -122,7 +122,7 @@ def measure(now: datetime) -> dict[str, Any]:
     }
 
 
-_WAITING: Final = """
+_WAITING: Final = f"""
   SELECT (SELECT count(*) FROM billing_creditproposal WHERE state = 'proposed'),
          (SELECT sum(amount) FROM billing_creditproposal WHERE state = 'proposed'),
          (SELECT count(*) FROM billing_quarantinedusage WHERE state = 'waiting'),
@@ -132,23 +132,22 @@ _WAITING: Final = """
          (SELECT count(*) FROM billing_pricedraft WHERE state = 'proposed'),
          (SELECT count(*) FROM billing_correction WHERE state IN ('proposed', 'reversal_asked')),
          (SELECT count(*) FROM billing_creditjob WHERE state = 'failed'),
-         (SELECT count(*) FROM billing_creditjob WHERE state IN ('due', 'retrying') AND due_at <= %s),
+         (SELECT count(*) FROM billing_creditjob WHERE state IN ('due', 'retrying') AND due_at <= %(now)s),
          (SELECT count(*) FROM billing_latecredit WHERE state = 'proposed'),
          (SELECT count(*) FROM billing_riskassessment WHERE state = 'held'),
          (SELECT count(*) FROM billing_difference WHERE state = 'open'),
-         (SELECT count(*) FROM refunds_refund WHERE status = 'requested'),
-         (SELECT count(*) FROM refunds_refund WHERE flagged),
          (SELECT count(*) FROM billing_notice WHERE sent_at IS NULL AND last_error <> ''),
-         (SELECT max(failures) FROM billing_fxfeed)"""
+         (SELECT max(failures) FROM billing_fxfeed),
+         {dashboard_refunds.COUNTS}"""  # noqa: S608  # of constants
 
 
 def _waiting(now: datetime) -> dict[str, Any]:
     """What waits for a person, in one look: each of these is small, and an index knows it."""
     with connection.cursor() as cursor:
-        cursor.execute(_WAITING, [now])
+        cursor.execute(_WAITING, {"now": now} | dashboard_refunds.terms(now))
         found = cursor.fetchone()
     proposals, amount, calls, accounts, disputes, warnings, drafts, corrections, failed, due, late, *more = found
-    held, differences, asked, flagged, unsent, silent = more
+    held, differences, unsent, silent, *refunds = more
     return {
         "proposals": {"number": proposals, "sum": amount},
         "quarantined": {"calls": calls, "accounts": accounts},
@@ -156,7 +155,7 @@ def _waiting(now: datetime) -> dict[str, Any]:
         "prices": {"drafts": drafts, "corrections": corrections},
         "jobs": {"failed": failed, "due": due, "late": late},
         "payments": {"held": held, "differences": differences, "unsent": unsent, "silent": silent or 0},
-        "refunds": {"asked": asked, "flagged": flagged},
+        "refunds": dashboard_refunds.read(refunds),
     }
 
 
@@ -215,6 +214,7 @@ def board(numbers: dict[str, Any], may: Callable[[str], bool]) -> Board:
         charges=_chart(numbers["charges"]) if may("billing.view_usagerecord") else None,
         holds=_hold_rows(numbers["holds"]) if may("billing.view_authorization") else None,
         refusals=_refusal_rows(numbers["refused"]) if may("gateway.view_decisionreceipt") else None,
+        refunds=dashboard_refunds.card(numbers["refunds"], may),
     )
     if may("billing.view_topup"):
         found.stats.extend(_money_in(numbers["orders"]))
@@ -257,8 +257,9 @@ def board(numbers: dict[str, Any], may: Callable[[str], bool]) -> Board:
         number = numbers["payments"][name]
         if number and may(f"billing.view_{looked._meta.model_name}"):
             found.stats.append(Stat(title, ui.count(number), note, list_url(looked, **filters), True))
-    if may("refunds.view_refund") and any(numbers["refunds"].values()):
-        found.stats.append(_refunds(numbers["refunds"]))
+    refunds = dashboard_refunds.alarm(numbers["refunds"], may)
+    if refunds is not None:
+        found.stats.append(Stat(_("Refunds waiting"), *refunds, alarm=True))
     return found
 
 
@@ -274,16 +275,6 @@ def _credit_waiting(jobs: dict[str, int], may: Callable[[str], bool]) -> list[St
         url = list_url(LateCredit, state__exact="proposed")
         found.append(Stat(_("Late credit"), ui.count(jobs["late"]), _("to be decided"), url, True))
     return found
-
-
-def _refunds(waiting: dict[str, int]) -> Stat:
-    """What customers asked back, and what a person should look at."""
-    note = _("%(asked)s to be decided, %(flagged)s flagged") % {
-        "asked": ui.count(waiting["asked"]),
-        "flagged": ui.count(waiting["flagged"]),
-    }
-    url = list_url(Refund, waiting="decision" if waiting["asked"] else "look")
-    return Stat(_("Refunds waiting"), ui.count(sum(waiting.values())), note, url, True)
 
 
 def _money_in(credited: dict[str, Any]) -> list[Stat]:

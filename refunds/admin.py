@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -23,19 +22,20 @@ from billing.payments.stripe_processor import get_processor
 from billing.waking import wake
 from config import clock
 from config.admin_base import staff_action
-from config.admin_cells import Panel, at, code, column, link, list_url, status, to
+from config.admin_cells import Panel, at, code, column, link, list_url, row_url, status, to
 from config.admin_finding import Since
 from config.templatetags import ui
+from refunds import admin_plan, confirming, deciding, duplicates, sending
 from refunds import admin_policy as admin_policy  # its desk
-from refunds import confirming, deciding, sending
-from refunds.admin_deciding import PartForm, what_a_part_does, what_approving_does
+from refunds.admin_deciding import PartForm, what_a_part_does, what_approving_does, what_trying_again_does
 from refunds.admin_evidence import evidence_panels
+from refunds.listing import AGEING
 from refunds.models import Refund
 from refunds.tasks import submit_refund
 
+__all__ = ["RefundAdmin", "admin_plan", "admin_policy"]
+
 Status, Kind = Refund.Status, Refund.Kind
-AGEING: Final = timedelta(days=3)
-"""Longer at the provider than banks usually need."""
 
 
 def in_currency(amount: Decimal, currency: str) -> str:
@@ -168,7 +168,7 @@ class RefundAdmin(BillingDesk):
     related = (
         "account",
         "top_up",
-        "invoice",
+        "invoice__subscription",
         "plan_refund",
         "requested_by",
         "first_approved_by",
@@ -253,7 +253,7 @@ class RefundAdmin(BillingDesk):
             ),
         ),
     )
-    actions_detail = ("approve", "approve_part", "reject", "confirmed", "cancel", "ask", "looked")
+    actions_detail = ("approve", "approve_part", "reject", "confirmed", "cancel", "ask", "try_again", "looked")
 
     def panels(self, request: HttpRequest, obj: Refund) -> list[Panel]:
         """What to know before a decision, and who did what."""
@@ -346,6 +346,22 @@ class RefundAdmin(BillingDesk):
             obj.pk, actor=person(request), reason=data["reason"], processor=get_processor(), now=clock.now()
         )
         return gettext("The provider answered. The refund is: %(status)s.") % {"status": done.get_status_display()}
+
+    @staff_action(
+        permission="refunds.decide_refund",
+        title=_("Try again"),
+        button=_("Send it again"),
+        sentence=what_trying_again_does,
+        icon="replay",
+        applies=duplicates.may_try_again,
+    )
+    def try_again(self, request: HttpRequest, obj: Refund, data: dict[str, Any]) -> HttpResponse:
+        """The payment of a second subscription goes back all the same."""
+        done = duplicates.try_again(
+            obj.pk, actor=person(request), reason=data["reason"], processor=get_processor(), now=clock.now()
+        )
+        messages.success(request, gettext("It is on its way again, as %(refund)s.") % {"refund": done.number})
+        return HttpResponseRedirect(row_url(done))
 
     @staff_action(
         permission="refunds.settle_refund",

@@ -59,3 +59,11 @@ def what_approving_does(refund: Refund) -> str:
         "%(sent)s are sent to the payment method that was paid with (%(method)s), and cannot be called back. Above "
         "%(limit)s within a day, by one person for one account, a second person must approve as well."
     ) % _words(refund)
+
+
+def what_trying_again_does(refund: Refund) -> str:
+    """What the new try leads to."""
+    return gettext(
+        "It failed because: %(why)s. What the provider knows of by now is booked first; then all that is left of the "
+        "payment of the second subscription is sent back in a new refund, without a fee, to %(method)s."
+    ) % {"why": refund.failure_reason or refund.provider_status, "method": TopUp.Method(refund.method).label}

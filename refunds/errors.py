@@ -62,3 +62,11 @@ class DecidedOnPlanRefund(Conflict):
     code = "decided_on_plan_refund"
     status = HTTPStatus.CONFLICT
     title = _("This is a part of a plan's refund and is decided there.")
+
+
+class CreditNotDue(Conflict):
+    """No credit stands for this refund: its money did not come back from a bank, or takes another way already."""
+
+    code = "credit_not_due"
+    status = HTTPStatus.CONFLICT
+    title = _("No credit is due for this refund.")

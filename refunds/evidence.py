@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from django.db.models import F, OuterRef, Subquery, Sum
+
 from billing.books.models import JournalEntry, Posting
 from billing.catalog.models import Model
 from billing.metering import rollups
@@ -67,10 +69,11 @@ class Evidence:
 
 def gather(refund: Refund, *, now: datetime) -> Evidence:
     """The evidence of a top-up's refund."""
-    order: TopUp = TopUp.objects.select_related("grant", "fx_quote").get(pk=refund.payment.pk)
+    order = _order(refund)
     spending = _spending(order)
     of_account = {"account_id": refund.account_id}
     named = tools.named_in(refund.reason)
+    flag = getattr(order.account, "risk_flag", None)
     return Evidence(
         refund=refund,
         order=order,
@@ -93,42 +96,59 @@ def gather(refund: Refund, *, now: datetime) -> Evidence:
         warnings=list(
             EarlyFraudWarning.objects.filter(**of_account).select_related("top_up").order_by("-pk")[:EARLIER]
         ),
-        flag=RiskFlag.objects.filter(pk=refund.account_id, cleared_at=None).first(),
-        check=RiskAssessment.objects.filter(pk=order.pk).first(),
+        flag=flag if flag is not None and flag.cleared_at is None else None,
+        check=getattr(order, "risk", None),
     )
 
 
-def _spending(order: TopUp) -> Spending | None:
+def _order(refund: Refund) -> TopUp:
+    """The payment with its grant, what is known of its risk, and what refunds, disputes and warnings hold of it."""
+
+    def sum_of(rows: Any, amount: Any) -> Any:
+        return Subquery(rows.filter(top_up=OuterRef("pk")).order_by().values("top_up").annotate(s=amount).values("s"))
+
+    live = sum_of(Refund.objects.live(), Sum(F("requested_usd") - F("overdrawn_usd")))
+    disputed = sum_of(Dispute.objects.filter(state__in=Dispute.COUNTED), Sum(F("from_frozen") + F("from_grant")))
+    frozen = sum_of(
+        EarlyFraudWarning.objects.filter(state=EarlyFraudWarning.State.FROZEN),
+        Sum(F("frozen_usd") - F("used_usd") - F("released_usd")),
+    )
+    rows = TopUp.objects.select_related("grant", "fx_quote", "risk", "account__risk_flag")
+    found: TopUp = rows.annotate(refunds_hold=live, disputes_hold=disputed, warnings_hold=frozen).get(
+        pk=refund.payment.pk
+    )
+    return found
+
+
+def _spending(order: Any) -> Spending | None:
     """Out of what the order and its few refunds, disputes and warnings say, not out of a million postings."""
     grant = order.grant
     if grant is None:
         return None
-    live = Refund.objects.live().filter(top_up=order).values_list("requested_usd", "overdrawn_usd")
-    held = sum((requested - overdrawn for requested, overdrawn in live), Decimal(0))
-    disputes = Dispute.objects.filter(top_up=order, state__in=Dispute.COUNTED)
-    taken = sum((one.from_credit for one in disputes), Decimal(0))
-    warnings = EarlyFraudWarning.objects.filter(top_up=order, state=EarlyFraudWarning.State.FROZEN)
-    taken += sum((one.held for one in warnings), Decimal(0))
+    held = sum((one for one in (order.refunds_hold, order.disputes_hold, order.warnings_hold) if one), Decimal(0))
+    times = _calls(order)
     return Spending(
         credited=grant.amount,
-        used=max(Decimal(0), grant.amount - grant.remaining - held - taken),
-        held=held + taken,
+        used=max(Decimal(0), grant.amount - grant.remaining - held),
+        held=held,
         remaining=grant.remaining,
-        first_at=_call(order, "entry_id"),
-        last_at=_call(order, "-entry_id"),
+        first_at=min(times, default=None),
+        last_at=max(times, default=None),
     )
 
 
-def _call(order: TopUp, direction: str) -> datetime | None:
-    """When calls took something out of the grant for the first or the last time: one end of its index."""
+def _calls(order: TopUp) -> list[datetime]:
+    """When calls took something out of the grant: those at both ends of its index, so the first and the last."""
     # Entries of calls are nearly all of the grant's debits; the others are its refunds and disputes.
     debits = Posting.objects.filter(account_id=order.account_id, ledger_id=order.grant_id, side=Posting.DEBIT)
-    ids = debits.order_by(direction).values("entry_id")[:LOOKED_AT]
+    first, last = (_entries(order, debits.order_by(direction)) for direction in ("entry_id", "-entry_id"))
+    return list(first.union(last, all=True))
+
+
+def _entries(order: TopUp, debits: Any) -> Any:
+    ids = debits.values("entry_id")[:LOOKED_AT]
     entries = JournalEntry.objects.filter(account_id=order.account_id, pk__in=ids, kind=JournalEntry.Kind.USAGE)
-    times = list(entries.values_list("at", flat=True))
-    if not times:
-        return None
-    return min(times) if direction == "entry_id" else max(times)
+    return entries.order_by().values_list("at", flat=True)
 
 
 def _models(order: TopUp, spending: Spending | None) -> list[ModelUse]:

@@ -133,18 +133,18 @@ def _opened(
     return min(opened, now), renewed
 
 
-# Calls by what a Flow was worth to them when they were admitted. To a restricted account it is worth no less than the
+# What a Flow was worth to a call when it was admitted. To a restricted account it is worth no less than the
 # standard value of that moment: a lower value must not raise what goes back (C09).
-_WORTH: Final = """CASE WHEN {0}.flow_class = 'restricted' THEN least({0}.flows_per_usd, (
+WORTH: Final = """CASE WHEN {0}.flow_class = 'restricted' THEN least({0}.flows_per_usd, (
     SELECT r.flows_per_usd FROM billing_flowrate r WHERE r.flow_class = 'standard' AND r.effective_from <= {0}.{1}
     ORDER BY r.effective_from DESC LIMIT 1)) ELSE {0}.flows_per_usd END"""
 _USED: Final = f"""
-  SELECT {_WORTH.format("u", "authorized_at")}, sum(u.flows), count(*), bool_or(u.flow_class = 'restricted')
+  SELECT {WORTH.format("u", "authorized_at")}, sum(u.flows), count(*), bool_or(u.flow_class = 'restricted')
   FROM subscriptions_flowhold f JOIN billing_usagerecord u ON u.id = f.authorization_id AND u.account_id = f.account_id
   WHERE f.period_id = ANY(%s) AND u.funding = 'subscription' AND u.flows > 0
   GROUP BY 1"""  # noqa: S608  # of two constants
 _OPEN: Final = f"""
-  SELECT {_WORTH.format("a", "created_at")}, sum(a.held_flows), count(*), bool_or(a.flow_class = 'restricted')
+  SELECT {WORTH.format("a", "created_at")}, sum(a.held_flows), count(*), bool_or(a.flow_class = 'restricted')
   FROM billing_authorization a JOIN subscriptions_flowhold f
     ON f.authorization_id = a.id AND f.account_id = a.account_id
   WHERE a.status = 'open' AND a.account_id = %s AND f.period_id = ANY(%s)

@@ -7,6 +7,7 @@ Ids are made from the time (UUIDv7), so that the two tables merge by id; a page 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,6 +18,8 @@ from refunds.models import Refund
 from refunds.models_plan import PlanRefund
 
 PAGE_SIZE: Final = 25
+AGEING: Final = timedelta(days=3)
+"""Longer at the provider than banks usually need."""
 KINDS: Final = ("subscription", "top_up")
 STATUSES: Final = ("processing", "succeeded", "failed", "cancelled")
 Row = PlanRefund | Refund
@@ -80,7 +83,10 @@ def _edge(text: str) -> tuple[Any, ...] | None:
 
 def find(refund_id: UUID, which: Q) -> Row | None:
     """One of either kind; a part of a plan's refund is found by the plan's."""
-    plans = PlanRefund.objects.select_related("account", "plan_version__plan", "policy", "subscription", "requested_by")
+    plans = PlanRefund.objects.select_related(
+        "account", "plan_version__plan", "policy", "subscription", "requested_by", "credit_grant",
+        "credit_proposal__grant",
+    )  # fmt: skip
     parts = Prefetch("payments", Refund.objects.select_related("invoice"))
     plan: PlanRefund | None = plans.filter(which, pk=refund_id).prefetch_related(parts).first()
     if plan is not None:

@@ -11,6 +11,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Account, User
+from billing.books.models import CreditGrant, CreditProposal
 from billing.errors import InvalidTransition
 from billing.money import USD, from_minor_units
 from config.ids import uuid7
@@ -102,6 +103,25 @@ class PlanRefund(models.Model):
     failure_reason = models.CharField(_("why it did not succeed"), max_length=300, blank=True)
     flagged = models.BooleanField(_("flagged"), default=False, help_text=_("A person should look at it."))
     flag_reason = models.CharField(_("why it is flagged"), max_length=300, blank=True)
+    credit_proposal = models.ForeignKey(
+        CreditProposal,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        verbose_name=_("credit proposal"),
+        help_text=_("To give the returned money as credit; waits for, or had, a second person."),
+    )
+    credit_grant = models.OneToOneField(
+        CreditGrant,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("given as credit"),
+        help_text=_("Money that a bank returned after the plan had ended, given by one person."),
+    )
     check_at = models.DateTimeField(null=True, blank=True, help_text=_("When the sweep takes it next."))
     checks = models.PositiveSmallIntegerField(default=0)
 
@@ -133,6 +153,10 @@ class PlanRefund(models.Model):
                 condition=~Q(status="succeeded") | Q(succeeded_at__isnull=False, sent_minor=F("final_minor")),
                 name="plan_refund_succeeded",
             ),
+            models.CheckConstraint(  # credit stands for money that a bank returned, and for nothing else
+                condition=Q(credit_grant=None, credit_proposal=None) | Q(status="failed", succeeded_at__isnull=False),
+                name="plan_refund_credit",
+            ),
         ]
         indexes = [
             models.Index(fields=["account", "-id"], name="plan_refund_account"),
@@ -160,6 +184,18 @@ class PlanRefund(models.Model):
     def sent(self) -> Decimal:
         """USD that have gone back."""
         return from_minor_units(self.sent_minor, USD)
+
+    @property
+    def returned(self) -> bool:
+        """A bank sent the money back after it had gone, and the plan with it."""
+        return self.status == self.Status.FAILED and self.succeeded_at is not None
+
+    @property
+    def given_as_credit(self) -> CreditGrant | None:
+        """The credit that the customer got for what a bank returned, by one person or after a second one's yes."""
+        if self.credit_grant_id is not None:
+            return self.credit_grant
+        return self.credit_proposal.grant if self.credit_proposal is not None else None
 
     @property
     def customer_status(self) -> str:

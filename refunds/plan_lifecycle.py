@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
@@ -132,7 +133,10 @@ def reject(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> PlanR
 
 
 def approve(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> PlanRefund:
-    """Staff let a refund go on that waits for their decision (C09). Nobody approves a request of their own."""
+    """Staff let a refund go on that waits for their decision (C09). Nobody approves a request of their own.
+
+    Above the limit the first yes is kept, and a second person's lets it go on (07-reliability 7.2).
+    """
     _require(reason)
     with transaction.atomic():
         refund = locked(refund_id)
@@ -140,8 +144,16 @@ def approve(refund_id: UUID, *, actor: User, reason: str, now: datetime) -> Plan
             return refund
         if refund.status != Status.REQUESTED:
             raise InvalidTransition(refund=refund.number, current=str(refund.status), wanted="settling")
-        if actor.pk == refund.requested_by_id:
+        if actor.pk in (refund.requested_by_id, refund.first_approved_by_id):
             raise SecondPersonNeeded(refund=refund.number)
+        if refund.first_approved_by_id is None and refund.final > settings.SECOND_PERSON_ABOVE_USD:
+            refund.first_approved_by = actor
+            refund.save(update_fields=["first_approved_by"])
+            audit.record(
+                actor=actor, action="plan_refund_first_approval", subject=refund, now=now, reason=reason.strip(),
+                before={"status": "requested"}, after={"status": "requested"},
+            )  # fmt: skip
+            return refund
         refund.move_to(Status.SETTLING, now=now)
         refund.decided_by, refund.decided_at, refund.answer = actor, now, reason.strip()[:500]
         refund.settle_by = now + refund.policy.settling

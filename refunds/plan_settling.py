@@ -12,7 +12,11 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
+from django.utils.translation import gettext_lazy as _
 
+from accounts import audit
+from accounts.models import User
+from billing.errors import InvalidRequest
 from billing.money import USD, from_minor_units, round_charge
 from billing.payments.processor import PaymentProcessor
 from config.ids import uuid7
@@ -61,6 +65,26 @@ def go_on(refund_id: UUID, *, processor: PaymentProcessor, now: datetime) -> Pla
         if not _may_still_be_switched_off(refund, now=now):
             _note(refund, "renewal_on_at", now)
     return _rest(refund_id)
+
+
+def go_on_by_hand(
+    refund_id: UUID, *, actor: User, reason: str, processor: PaymentProcessor, now: datetime
+) -> PlanRefund:
+    """Staff have the next step taken now, and the provider asked about what has gone, with the reason in the audit
+    (I12). The answers decide, not the person: calls are waited for as long as ever. Raises ProcessorUnavailable."""
+    if not reason.strip():
+        raise InvalidRequest(_("Say why: the reason is kept in the audit."), field="reason")
+    before = str(PlanRefund.objects.values_list("status", flat=True).get(pk=refund_id))
+    refund = go_on(refund_id, processor=processor, now=now)
+    gone = Refund.objects.filter(plan_refund=refund, status=Refund.Status.SUCCEEDED).order_by("pk")
+    for part_id in list(gone.values_list("pk", flat=True)):
+        sending.ask(part_id, processor=processor, now=now)
+    refund = PlanRefund.objects.select_related("account").get(pk=refund_id)
+    audit.record(
+        actor=actor, action="plan_refund_go_on", subject=refund, now=now, reason=reason.strip(),
+        before={"status": before}, after={"status": str(refund.status)},
+    )  # fmt: skip
+    return refund
 
 
 _TO_SEND: Final = (Refund.Status.APPROVED, Refund.Status.SUBMITTED)

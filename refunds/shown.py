@@ -335,7 +335,7 @@ def _end(refund: PlanRefund | Refund, *, answer: str, rejected: bool) -> list[di
             return [_step(_("Succeeded"), refund.succeeded_at, note=_days())]
         case "failed" if returned:
             gone = _step(_("Succeeded"), refund.succeeded_at)
-            return [gone, _step(_("Returned by the bank"), refund.status_at, "failed", _("please write to support"))]
+            return [gone, *_returned(refund)]
         case "failed":
             return [_step(_("Failed"), refund.status_at, "failed", _("please write to support"))]
         case "cancelled" if rejected:
@@ -343,6 +343,15 @@ def _end(refund: PlanRefund | Refund, *, answer: str, rejected: bool) -> list[di
         case "cancelled":
             return [_step(_("Cancelled"), refund.status_at, note=_why_cancelled(refund))]
     return [_step(_("Succeeded"), None, "active" if refund.submitted_at else "todo", _days())]
+
+
+def _returned(refund: PlanRefund | Refund) -> list[dict[str, Any]]:
+    """A bank sent it back; of a plan, which has ended, it may have become credit."""
+    credit = refund.given_as_credit if isinstance(refund, PlanRefund) else None
+    if credit is None:
+        return [_step(_("Returned by the bank"), refund.status_at, "failed", _("please write to support"))]
+    given = _step(_("Given as credit"), credit.created_at, note=ui.usd_text(credit.amount))
+    return [_step(_("Returned by the bank"), refund.status_at, "failed"), given]
 
 
 def _why_cancelled(refund: PlanRefund | Refund) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
@@ -62,6 +63,7 @@ _WHY_ENDED = {
     "unpaid": _("The renewal was not paid in time"),
     "cancelled": _("The customer cancelled the renewal"),
     "ended": _("Ended at the provider, not by the customer"),
+    "refunded": _("It was given back, and its money was sent"),
 }
 _ended = column(_("why it ended"), lambda row: _WHY_ENDED.get(row.end_reason, row.end_reason), name="ended_why")
 
@@ -142,7 +144,9 @@ AccountAdmin.add_panels(account_panels, place=16)
 
 @admin.register(Subscription)
 class SubscriptionAdmin(BillingDesk):
-    """Every subscription, from its checkout to its end."""
+    """Every subscription, from its checkout to its end; apps to the right add their tables to its page."""
+
+    panel_makers: ClassVar[list[Callable[[HttpRequest, Subscription], list[Panel]]]] = []
 
     row_title = staticmethod(lambda row: f"{row.plan_version} · {row.account}")
     related = ("account", "plan_version", "next_version", "created_by")
@@ -208,6 +212,7 @@ class SubscriptionAdmin(BillingDesk):
                 ],
                 numbers=frozenset({4}),
             ),
+            *(panel for make in self.panel_makers for panel in make(request, obj)),
             entries_panel(obj.account_id, "invoice:"),
             events_panel(obj.provider_id),
             *audit_panel(request, obj),

@@ -8,21 +8,26 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import Account, AuditRecord
 from billing import notices
+from billing.errors import InvalidTransition
 from billing.models_notices import Notice
 from billing.payments.models import TopUp
 from billing.payments.models_disputes import RiskFlag
+from billing.payments.stripe_processor import StripeProcessor, get_processor
 from config import clock
-from refunds import deciding, evidence, outcomes, telling
+from refunds import deciding, duplicates, evidence, outcomes, telling
 from refunds.errors import DecidedOnPlanRefund
 from refunds.models import Refund
 from subscriptions.models import PlanVersion, Subscription
 from tests import factories
 from tests.factories import NOON
 from tests.refunds.orders import credited
+from tests.refunds.states import state_of
 from tests.refunds.test_lifecycle import approve, ask, said, sent
 from tests.staff import act, action_of, desk, page_of
 from tests.subscriptions.invoicing import paid_invoice
@@ -184,6 +189,28 @@ def test_what_takes_too_long_or_failed_is_found(waiting: str, status: str, days:
     assert (old.number in page, new.number in page) == (True, False)
 
 
+def test_the_list_and_the_page_ask_little_whatever_there_is() -> None:
+    order = credited("20")
+    held = factories.hold(order.account, factories.price("acme/chat"), "4")
+    factories.capture(held.id, input_tokens=4000)
+    refund = ask(order, "1")
+    client = desk("finance")
+    listing = reverse("admin:refunds_refund_changelist")
+
+    def asked(path: str) -> int:
+        with CaptureQueriesContext(connection) as taken:
+            assert client.get(path).status_code == 200
+        return len([one for one in taken if "FROM billing_catalogstate" not in one["sql"]])
+
+    client.get(page_of(refund))
+    few = asked(listing), asked(page_of(refund))
+    for _more in range(4):
+        ask(order, "1")
+    assert (asked(listing), asked(page_of(refund))) == few
+    assert few[0] <= 8
+    assert few[1] <= 17
+
+
 # --- Plans
 def plan_row(**changes: Any) -> Refund:
     """A payment of a plan that goes back without a plan refund: of a second subscription, or from the dashboard."""
@@ -251,3 +278,81 @@ def test_a_part_of_a_plan_refund_is_decided_on_the_plan_refund() -> None:
     refund = Refund(number="refund_1", kind="subscription", plan_refund_id=uuid4())
     with pytest.raises(DecidedOnPlanRefund):
         deciding._refuse_part_of_plan(refund)
+
+
+# --- A second subscription whose payment did not go back
+def second_one(**changes: Any) -> Refund:
+    refund = plan_row(**changes)
+    Subscription.objects.filter(pk=refund.invoice.subscription_id).update(status="duplicate")
+    return Refund.objects.select_related("account", "invoice__subscription").get(pk=refund.pk)
+
+
+def unanswered(patch: pytest.MonkeyPatch, *states: Any) -> None:
+    """The provider knows of these refunds of the payment, and of no other."""
+    patch.setattr(StripeProcessor, "refunds_of", lambda self, intent: states)
+
+
+def test_a_failed_refund_of_a_second_subscription_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    refund = second_one(status="submitted", submitted_at=NOON)
+    outcomes.record_outcome(refund.pk, state_of(refund, "failed"), now=NOON)
+    unanswered(monkeypatch)
+    client = desk("finance")
+    form = client.get(action_of(refund, "try-again")).content.decode()
+    assert "all that is left of the payment" in form
+    assert act(client, action_of(refund, "try-again"), reason="  ").status_code == 422
+    assert Refund.objects.count() == 1
+
+    answer = act(client, action_of(refund, "try-again"), reason="the card is open again")
+    again = Refund.objects.exclude(pk=refund.pk).get()
+    assert answer["Location"] == page_of(again)
+    assert (again.status, again.sent_minor, again.fee_minor) == ("approved", 2000, 0)
+    record = AuditRecord.objects.get(action="refund_try_again")
+    assert (record.subject_id, record.reason) == (str(refund.pk), "the card is open again")
+    assert record.after["refund"] == again.number
+
+    before = Refund.objects.count(), AuditRecord.objects.count()
+    twice = act(client, action_of(refund, "try-again"), reason="and again")
+    assert twice.status_code == 422
+    assert "Nothing of this payment is left to send" in twice.content.decode()
+    assert (Refund.objects.count(), AuditRecord.objects.count()) == before
+
+
+def test_what_went_in_the_dashboard_meanwhile_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    refund = second_one(status="submitted", submitted_at=NOON)
+    outcomes.record_outcome(refund.pk, state_of(refund, "failed"), now=NOON)
+    unanswered(monkeypatch, state_of(refund, "succeeded", refund_id="re_dashboard", marks={}, amount_minor=1500))
+    act(desk("finance"), action_of(refund, "try-again"), reason="the card is open again")
+    assert list(Refund.objects.order_by("pk").values_list("external", "status", "sent_minor")) == [
+        (False, "failed", 2000),
+        (True, "succeeded", 1500),
+        (False, "approved", 500),
+    ]
+
+
+@pytest.mark.parametrize("why", ["not failed", "external", "not a second one"])
+def test_no_other_refund_is_tried_again(why: str) -> None:
+    refund = second_one()
+    changes = {"status": "failed", "submitted_at": NOON}
+    if why == "not failed":
+        changes = {}
+    elif why == "external":
+        changes |= {"external": True}
+    else:
+        Subscription.objects.update(
+            status="active", activated_at=NOON, period_start=NOON, period_end=NOON, provider_id="s"
+        )
+    Refund.objects.filter(pk=refund.pk).update(**changes)
+    client = desk("finance")
+    page = client.get(action_of(refund, "try-again"), follow=True).content.decode()
+    assert "That is not possible in its present state." in page
+    with pytest.raises(InvalidTransition):
+        duplicates.try_again(
+            refund.pk, actor=factories.user(), reason="why", processor=get_processor(), now=clock.now()
+        )
+    assert Refund.objects.count() == 1
+
+
+def test_support_does_not_send_anything_again() -> None:
+    refund = second_one(status="submitted", submitted_at=NOON)
+    outcomes.record_outcome(refund.pk, state_of(refund, "failed"), now=NOON)
+    assert desk("support").get(action_of(refund, "try-again")).status_code == 403
