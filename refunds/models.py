@@ -229,6 +229,9 @@ class Refund(models.Model):
             models.Index(fields=["check_at"], name="refund_check", condition=Q(check_at__isnull=False)),
             models.Index(fields=["status", "-id"], name="refund_status_newest"),
             models.Index(fields=["kind", "-id"], name="refund_kind_newest"),
+            models.Index(
+                fields=["-id"], name="refund_open", condition=Q(status__in=["requested", "approved", "submitted"])
+            ),
             models.Index(fields=["-id"], name="refund_flagged", condition=Q(flagged=True)),
             models.Index(
                 fields=["account", "decided_by", "-decided_at"],

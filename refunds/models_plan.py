@@ -163,6 +163,9 @@ class PlanRefund(models.Model):
             models.Index(fields=["subscription", "-id"], name="plan_refund_subscription"),
             models.Index(fields=["check_at"], name="plan_refund_check", condition=Q(check_at__isnull=False)),
             models.Index(fields=["status", "-id"], name="plan_refund_status_newest"),
+            models.Index(
+                fields=["-id"], name="plan_refund_open", condition=Q(status__in=["requested", "settling", "submitted"])
+            ),
             models.Index(fields=["-id"], name="plan_refund_flagged", condition=Q(flagged=True)),
         ]
 
