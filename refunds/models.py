@@ -270,7 +270,9 @@ class Refund(models.Model):
     @property
     def paid_minor(self) -> int:
         """What was paid, in the smallest unit of `currency`."""
-        return self.top_up.amount_minor if self.top_up is not None else self.payment.paid_minor  # type: ignore[union-attr]
+        payment = self.payment
+        paid: int = payment.amount_minor if isinstance(payment, TopUp) else payment.paid_minor
+        return paid
 
     @property
     def method(self) -> str:

@@ -27,8 +27,11 @@ def refund_changed(event: PaymentEvent, *, processor: PaymentProcessor, now: dat
     """One refund: ours, one made in the dashboard of one of our payments, or nobody's here."""
     subject = event.subject
     intent = _id_of(subject.get("payment_intent"))
-    if external.payment_of(intent) is None:
+    payment = external.payment_of(intent)
+    if payment is None:
         return False
+    if isinstance(payment, TopUp):
+        _credit_first(payment, processor=processor, now=now)
     external.apply(processor.refund(str(subject.get("id", ""))), now=now)
     if subject.get("status") not in KNOWN:
         raise UnrecognisedStatus(refund=str(subject.get("id", "")), statuses=f"refund.status {subject.get('status')!r}")
@@ -45,9 +48,8 @@ def charge_refunded(event: PaymentEvent, *, processor: PaymentProcessor, now: da
         _hear_of_plans(_id_of(subject.get("customer")), processor=processor, now=now)
     if not intent or (order is None and external.payment_of(intent) is None):
         return False
-    if order is not None and order.status not in TopUp.SETTLED and not order.in_review and order.checkout_session_id:
-        # It was paid, and the event that says so is still to come: credit first, or there is no grant to take from.
-        order = payment_tasks.after(settling.settle(order.pk, processor=processor, now=now))
+    if order is not None:
+        _credit_first(order, processor=processor, now=now)
     try:
         states = processor.refunds_of(intent)
     except UnknownAtProcessor:
@@ -55,6 +57,12 @@ def charge_refunded(event: PaymentEvent, *, processor: PaymentProcessor, now: da
     for state in states:
         external.apply(state, now=now)
     return True
+
+
+def _credit_first(order: TopUp, *, processor: PaymentProcessor, now: datetime) -> None:
+    """It was paid, and the event that says so is still to come: else there is no grant to take from."""
+    if order.status not in TopUp.SETTLED and not order.in_review and order.checkout_session_id:
+        payment_tasks.after(settling.settle(order.pk, processor=processor, now=now))
 
 
 def _hear_of_plans(customer_id: str, *, processor: PaymentProcessor, now: datetime) -> None:

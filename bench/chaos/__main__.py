@@ -131,7 +131,10 @@ def _table(args: argparse.Namespace, faults: Faults, told: dict[str, Any], check
         f"  {name:<20}{told[name]['acknowledged']:>14}{told[name]['lost']:>8}{told[name]['doubled']:>9}"
         for name in PARTIES
     ]
-    lines.append(f"  payments that the provider took: {told['top-ups']['taken by the provider']}")
+    lines.append(
+        f"  payments for top-ups that the provider took: {told['top-ups']['taken by the provider']}, of which "
+        f"{told['top-ups']['never credited']} went back or wait for a person instead of being credited"
+    )
     plans, flows = told["plans"], told["Flows"]
     lines.append(
         f"  plans bought {plans['paid']}, changed {plans['changed']}, renewed {plans['renewed']}, "

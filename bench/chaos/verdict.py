@@ -36,7 +36,7 @@ def waiting() -> dict[str, int]:
 
     return {
         "events": PaymentEvent.objects.filter(state=PaymentEvent.State.RECEIVED).count(),
-        "orders": TopUp.objects.filter(status__in=[*TopUp.OPEN, TopUp.Status.PAID]).count(),
+        "orders": TopUp.objects.filter(status__in=[*TopUp.OPEN, TopUp.Status.PAID], in_review=False).count(),
         "holds": Authorization.objects.filter(status=Authorization.Status.OPEN).count(),
         "deliveries": Delivery.objects.filter(state__in=["pending", "sending"]).count(),
         "payments": StoredObject.objects.filter(kind="payment_intent", data__status="processing").count(),
@@ -120,7 +120,13 @@ def _top_ups(notes: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         entries[meta["order"]] += 1
     orders = {order.number: order for order in TopUp.objects.select_related("grant")}
     lost = [note["order"] for note in notes["paid"] if not taken[note["order"]]]
-    lost += [number for number in taken if entries[number] == 0]
+    # Sent back or disputed before it was credited: it went the way it came, or waits for a person.
+    elsewhere = {
+        number
+        for number, order in orders.items()
+        if order.grant is None and (order.in_review or order.status == TopUp.Status.REFUNDED)
+    }
+    lost += [number for number in taken if entries[number] == 0 and number not in elsewhere]
     lost += [number for number in taken if number in orders and minor[number] != orders[number].amount_minor]
     lost += [note["order"] for note in notes["credited"] if not entries[note["order"]]]
     doubled = [number for number, count in entries.items() if count > 1 or not taken[number]]
@@ -130,7 +136,10 @@ def _top_ups(notes: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         by_key[note["key"]].add(note["order"])
     doubled += [key for key, found in by_key.items() if len(found) > 1]
     wrong = [number for number, order in orders.items() if order.grant and order.grant.amount != order.amount_usd]
-    return _told(len(notes["paid"]), [*lost, *wrong], doubled) | {"taken by the provider": len(taken)}
+    return _told(len(notes["paid"]), [*lost, *wrong], doubled) | {
+        "taken by the provider": len(taken),
+        "never credited": len(elsewhere),
+    }
 
 
 def _redemptions(notes: list[dict[str, Any]]) -> dict[str, Any]:

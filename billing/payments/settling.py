@@ -22,7 +22,7 @@ from billing.books import credits
 from billing.books.models import JournalEntry, System
 from billing.errors import InvalidRequest, NotFound
 from billing.money import minor_text
-from billing.payments import auto_state, benefits, failures, late, risk, topups
+from billing.payments import auto_state, benefits, dispute_booking, failures, late, risk, topups
 from billing.payments.models import PaymentAttempt, TopUp
 from billing.payments.processor import (
     PaymentProcessor,
@@ -218,17 +218,37 @@ def _keep_attempts(order: TopUp, state: PaymentState) -> None:
 
 def _take(order: TopUp, *, now: datetime) -> None:
     """The money has arrived: credit it, unless a person must look first or our own rules hold it."""
-    if order.in_review or order.refunded_minor:  # what goes back is not credited as well
+    if order.in_review:
+        return
+    if order.refunded_minor:
+        _gone_before(order, now=now)
         return
     if order.disputed_minor:
         _send_to_review(order, "the payment is disputed before it was credited", paid=True, now=now)
         return
+    _arrived(order, now=now)
+    if risk.may_credit(order, now=now):
+        _credit(order, now=now)
+
+
+def _arrived(order: TopUp, *, now: datetime) -> None:
     if order.status != Status.PAID:
         order.move_to(Status.PAID, now=now)
         order.paid_at = now
         order.checkout_url = ""
-    if risk.may_credit(order, now=now):
-        _credit(order, now=now)
+
+
+def _gone_before(order: TopUp, *, now: datetime) -> None:
+    """Sent back in the provider's dashboard before we knew that it was paid: what goes back is not credited as well.
+
+    All of it: settled when it has gone. A part: a person says what becomes of the rest.
+    """
+    if order.refunded_minor < order.amount_minor:
+        _send_to_review(order, "a part of it was sent back before it was credited", paid=True, now=now)
+        return
+    _arrived(order, now=now)
+    if dispute_booking.refunded(order).gone_minor >= order.amount_minor:
+        order.move_to(Status.REFUNDED, now=now)
 
 
 def credit_paid(order: TopUp, *, now: datetime) -> TopUp:

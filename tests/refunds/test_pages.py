@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -211,7 +212,7 @@ def test_an_account_without_any_is_told_where_they_come_from(back: Back, client:
 
 @pytest.mark.parametrize("language", ["en", "zh-hans"])
 def test_the_pages_ask_few_questions(
-    back: Back, client: Client, language: str, django_assert_max_num_queries: object
+    back: Back, client: Client, language: str, django_assert_max_num_queries: Any
 ) -> None:
     back.club.subscribe("pro")
     refund = back.submit()
@@ -220,5 +221,5 @@ def test_the_pages_ask_few_questions(
     back.club.owner.save()
     for page in ("/billing/refunds", f"/billing/refunds/{refund.pk}", f"/billing/refunds/{refund.pk}/status"):
         client.get(page)
-        with django_assert_max_num_queries(14):  # type: ignore[operator]
+        with django_assert_max_num_queries(14):
             assert client.get(page).status_code == 200

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from billing.payments.models import PaymentEvent
+from billing.payments.stripe_processor import get_processor
+from config import clock
+from refunds import external
 from refunds.models import Refund
 from sandbox.models import RequestLog, StoredObject
 from subscriptions.models import Invoice
@@ -43,6 +46,44 @@ def test_a_refund_of_a_payment_that_is_not_ours_is_nobodys_business(desk: Desk) 
 
     assert Refund.objects.count() == 0
     assert set(PaymentEvent.objects.values_list("state", flat=True)) == {"ignored"}
+
+
+@pytest.mark.parametrize("cents", [500, 2000])
+def test_the_first_news_of_a_payment_may_be_that_of_its_refund(desk: Desk, cents: int) -> None:
+    """The order knows its payment already, from a card that was declined before."""
+    order = desk.shop.order()
+    sandbox = desk.shop.sandbox
+    assert not sandbox.pay(order.checkout_session_id, "4000000000009995").ok
+    desk.shop.settle(order)
+    assert sandbox.pay(order.checkout_session_id).ok
+    sandbox.refund_in_dashboard(desk.order().payment_intent_id, cents)
+    [event] = sandbox.events("refund.created")
+    sandbox.send(event["id"])
+    work()
+    wanted = "partially_refunded" if cents < 2000 else "refunded"
+    assert (desk.order().status, desk.order().refunded_minor, desk.net()) == (wanted, cents, 20 - cents // 100)
+    desk.shop.tell()
+    assert (desk.order().status, desk.net()) == (wanted, 20 - cents // 100)
+
+
+@pytest.mark.parametrize("cents", [500, 2000])
+def test_what_went_back_before_we_knew_that_it_was_paid_is_not_credited_as_well(desk: Desk, cents: int) -> None:
+    """All of it is settled with that; of a part a person says what becomes of the rest."""
+    order = desk.shop.order()
+    sandbox = desk.shop.sandbox
+    assert not sandbox.pay(order.checkout_session_id, "4000000000009995").ok
+    desk.shop.settle(order)
+    assert sandbox.pay(order.checkout_session_id).ok
+    intent = desk.order().payment_intent_id
+    sandbox.refund_in_dashboard(intent, cents)
+    for state in get_processor().refunds_of(intent):
+        external.apply(state, now=clock.now())
+    order = desk.shop.settle(order)
+    whole = cents == 2000
+    assert (order.status, order.in_review, order.grant) == ("refunded" if whole else "paid", not whole, None)
+    assert (order.check_at, desk.net()) == (None, 0)
+    desk.shop.tell()
+    assert (desk.order().status, desk.net()) == (order.status, 0)
 
 
 def test_a_dashboard_refund_whose_news_comes_before_that_of_the_payment_finds_its_credit(desk: Desk) -> None:
