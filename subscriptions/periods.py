@@ -84,14 +84,17 @@ def end_open(
     """End the windows that are open at this moment, or would open later; what was ended, by kind.
 
     With `subscription` only its own: what the Free plan opened after it stays. Calls that were admitted in them still
-    count in them. The caller holds the wallet's lock.
+    count in them. The moment may have been read before the lock was waited for: a period that a call has used since
+    ends no sooner than where the call's windows begin. The caller holds the wallet's lock.
     """
     rows = QuotaWindow.objects.filter(account_id=account_id, ends_at__gt=at)
     if subscription is not None:
         rows = rows.filter(subscription=subscription)
     found: dict[str, QuotaWindow] = {}
-    for row in rows.filter(kind__in=kinds) if kinds else rows:
-        row.ends_at, row.ended_by = max(at, row.starts_at), by
+    ending = list(rows.filter(kind__in=kinds) if kinds else rows)
+    for row in ending:
+        used = (one.starts_at for one in ending if one.period_id == row.pk)
+        row.ends_at, row.ended_by = max(at, row.starts_at, *used), by
         row.save(update_fields=["ends_at", "ended_by"])
         found[row.kind] = row
     return found
@@ -161,7 +164,8 @@ def move_end(subscription: Subscription, *, now: datetime) -> None:
         return
     before = last.ends_at
     if end < before:  # what is over cannot be made undone
-        end = min(before, max(end, now, last.starts_at))
+        used = QuotaWindow.objects.filter(period=last).aggregate(newest=Max("starts_at"))["newest"]
+        end = min(before, max(end, now, last.starts_at, used or now))  # a call may be newer than our answer
     if end == before:
         return
     last.ends_at = end

@@ -257,3 +257,23 @@ def test_an_older_answer_after_a_renewal_changes_nothing(club: Club, move) -> No
         then.status,
         then.plan_version_id,
     )
+
+
+@pytest.mark.parametrize("how", ["ended", "shortened"])
+def test_an_end_that_was_read_before_the_lock_keeps_the_windows_that_a_call_opened_since(how: str) -> None:
+    """The call is newer than the moment at which the worker began to wait."""
+    made = driver(plan_version("pro"))
+    held, read, called = made.subscription, NOON + timedelta(seconds=1), NOON + timedelta(seconds=2)
+    assert held is not None
+    made.use("3", called)
+    with transaction.atomic():
+        lock_wallet(made.account.pk)
+        if how == "ended":
+            periods.end_open(made.account.pk, at=read, by="end", subscription=held)
+        else:
+            held.period_end = read
+            held.save()
+            periods.move_end(held, now=read)
+    [period] = QuotaWindow.objects.filter(account=made.account, kind="period")
+    assert period.ends_at == called
+    whole()
