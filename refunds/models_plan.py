@@ -59,7 +59,9 @@ class PlanRefund(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     number = models.CharField(_("refund"), max_length=40, unique=True, editable=False)
     account = models.ForeignKey(Account, models.PROTECT, related_name="plan_refunds", db_index=False)
-    subscription = models.ForeignKey(Subscription, models.PROTECT, related_name="refunds", db_index=False)
+    subscription = models.ForeignKey(
+        Subscription, models.PROTECT, related_name="refunds", db_index=False, verbose_name=_("subscription")
+    )
     plan_version = models.ForeignKey(PlanVersion, models.PROTECT, related_name="+", verbose_name=_("plan"))
     policy = models.ForeignKey(RefundPolicy, models.PROTECT, related_name="+", verbose_name=_("policy"))
     created_at = models.DateTimeField(_("submitted"))

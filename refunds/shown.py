@@ -88,7 +88,8 @@ def lines_of_payment(refund: Refund) -> list[Line]:
         found.append(Line(_("Asked for"), "", "", text(asked), ""))
         rest = asked - refund.requested
         found.append(Line(_("Not accepted, credit again"), refund.part_reason, "−", text(rest), ""))
-    found.append(Line(_("Refunded"), "", "", text(refund.requested), "sum" if found else ""))
+    of = _("Refunded") if refund.customer_status == "succeeded" else _("To be refunded")
+    found.append(Line(of, "", "", text(refund.requested), "sum" if found else ""))
     if refund.fee_minor > 0:
         rate = ui.percent(refund.fee_rate, 2)
         found.append(
