@@ -65,10 +65,9 @@ def days(number: int) -> str:
 
 def limits(by_method: Mapping[str, int]) -> str:
     """Every method with its days, or without an end."""
-    return " · ".join(
-        f"{label}: {days(by_method[method]) if method in by_method else _('no end')}"
-        for method, label in TopUp.Method.choices
-    )
+    told = {method: days(number) for method, number in by_method.items()}
+    endless = _("no end")
+    return " · ".join(f"{label}: {told.get(method, endless)}" for method, label in TopUp.Method.choices)
 
 
 def term(name: str, value: Any) -> str:

@@ -95,8 +95,8 @@ def _told(invoice: Invoice, document: dict[str, Any], booked_at: datetime) -> To
         if invoice.subscription.status == Subscription.Status.DUPLICATE:
             note = _("This payment was paid back in full: the account had a plan already when it arrived.")
     if invoice.tax_minor:
-        tax = minor_text(invoice.tax_minor, invoice.currency)
-        note = f"{note}\n{_('The total contains %(tax)s of tax.') % {'tax': tax}}"
+        contained = _("The total contains %(tax)s of tax.")
+        note = f"{note}\n{contained % {'tax': minor_text(invoice.tax_minor, invoice.currency)}}"
     return Told(
         number=number(invoice),
         issued_at=booked_at,

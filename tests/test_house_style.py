@@ -23,6 +23,7 @@ PURE = (
     "subscriptions/equivalence.py",
     "subscriptions/proration.py",
     "refunds/quote.py",
+    "refunds/quote_plan.py",
     "support/redaction.py",
 )
 
@@ -69,6 +70,19 @@ def imported(tree: ast.Module) -> Iterator[str]:
 
 def is_impure(module: str) -> bool:
     return module.startswith(("django.db", "psycopg", "redis", "celery")) or module.endswith(".models")
+
+
+def test_texts_stand_where_translators_find_them() -> None:
+    """What collects them does not look into f-strings."""
+    offenders = [
+        f"{path}:{call.lineno}"
+        for path, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in {"_", "gettext", "gettext_lazy", "ngettext"}
+    ]
+    assert not offenders, f"Translate before the f-string: {offenders}"
 
 
 def test_only_the_processor_imports_stripe() -> None:
