@@ -420,8 +420,12 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
-    # Django brings a handler of its own, which would write every line twice.
-    "loggers": {"django": {"handlers": []}, "django.server": {"level": "WARNING"}},
+    # Django brings a handler of its own, which would write every line twice; Stripe's client tells of each request.
+    "loggers": {
+        "django": {"handlers": []},
+        "django.server": {"level": "WARNING"},
+        "stripe": {"level": "WARNING"},
+    },
 }
 
 UNFOLD = {
