@@ -2,8 +2,8 @@
 goes on: one refund for each payment, the plan ended or kept here and there, and sound books.
 
 Each question to the database is a point, and so is the moment before and after each commit and each call of the
-provider. Those are hundreds, and each needs a plan of its own that was bought at the provider. So those around commits
-and calls are all taken, and of the questions one in so many.
+provider. Each needs a plan of its own that was bought at the provider. So of one payment that goes all are taken; of the
+other ways all around commits and calls, and of the questions one in so many.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def check(one: Back, outcome: str, payments: int, where: str) -> None:
 
 @pytest.mark.parametrize(
     ("outcome", "upgraded", "stride"),
-    [("succeed", False, 9), ("succeed", True, 25), ("fail", False, 25)],
+    [("succeed", False, 1), ("succeed", True, 25), ("fail", False, 25)],
 )
 def test_a_worker_killed_anywhere_leaves_one_refund_for_each_payment(
     back: Back, outcome: str, upgraded: bool, stride: int
