@@ -2,8 +2,8 @@
 goes on: one refund for each payment, the plan ended or kept here and there, and sound books.
 
 Each question to the database is a point, and so is the moment before and after each commit and each call of the
-provider. Each needs a plan of its own that was bought at the provider. So of one payment that goes all are taken; of the
-other ways all around commits and calls, and of the questions one in so many.
+provider. Each needs a plan of its own that was bought at the provider. So of one payment that goes all are taken; of
+the other ways all around commits and calls, and of the questions one in so many.
 """
 
 from __future__ import annotations
