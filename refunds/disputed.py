@@ -11,7 +11,7 @@ from datetime import datetime
 from billing.waking import wake
 from refunds import plan_lifecycle
 from refunds.models_plan import PlanRefund
-from refunds.tasks import go_on_with_plan, pay_back_second
+from refunds.tasks import go_on_with_plan
 from subscriptions import disputes, giving_back
 from subscriptions.models import Invoice, Subscription
 
@@ -31,8 +31,5 @@ def follow(invoice: Invoice, *, now: datetime) -> None:
             plan_lifecycle.close(refund, PlanRefund.Status.CANCELLED, why="disputed", now=now)
             wake(go_on_with_plan, str(refund.pk))
         return
-    second = Subscription.objects.filter(
-        pk=invoice.subscription_id, status=Subscription.Status.DUPLICATE, undone_at__isnull=False
-    )
-    if second.exists():
-        wake(pay_back_second, str(invoice.pk))
+    # The row is the job: the sweep undoes it once more, which pays back what is left and repeats nothing else.
+    Subscription.objects.filter(pk=invoice.subscription_id, status=Subscription.Status.DUPLICATE).update(undone_at=None)

@@ -35,17 +35,6 @@ def pay_back_refused(order_id: str) -> None:
 
 
 @shared_task(acks_late=True)
-def pay_back_second(invoice_id: str) -> None:
-    """Send back what is left of a second subscription's payment. Silence of the provider leaves it to staff."""
-    from refunds import duplicates  # it wakes tasks of this module
-
-    try:
-        duplicates.pay_back(UUID(invoice_id), processor=get_processor(), now=clock.now())
-    except ProcessorUnavailable as silence:
-        log.error("ALERT the payment of invoice %s has to be sent back by hand: %r", invoice_id, silence.__cause__)
-
-
-@shared_task(acks_late=True)
 def go_on_with_plan(refund_id: str) -> None:
     """Do what is next for a plan that is given back. Silence of the provider leaves it to the sweep."""
     try:

@@ -17,6 +17,7 @@ from refunds import external, outcomes, plan_lifecycle, plan_settling, sending
 from refunds.duplicates import _rest_of
 from refunds.models import Refund
 from refunds.models_plan import PlanRefund
+from subscriptions import dunning
 from subscriptions.models import Invoice
 from tests import factories
 from tests.flush import broken_books
@@ -285,7 +286,7 @@ def test_a_request_that_waits_for_staff_is_closed_when_a_dispute_opens_and_the_p
         plan_lifecycle.approve(refund.pk, actor=factories.user(is_staff=True), reason="Looked at.", now=clock.now())
 
 
-def test_a_second_subscription_is_paid_back_when_the_dispute_of_its_payment_is_over(back: Back) -> None:
+def test_a_second_subscription_is_paid_back_when_the_dispute_of_its_payment_is_over(back: Back, move: Any) -> None:
     first, second = back.club.start("pro"), back.club.start("max")
     for row in (first, second):
         assert back.club.sandbox.pay(row.session_id).ok
@@ -299,7 +300,12 @@ def test_a_second_subscription_is_paid_back_when_the_dispute_of_its_payment_is_o
     assert (invoice.disputed_minor, back.club.sandbox.refunds()) == (10000, [])
     act(dispute, "prevented")
     back.club.tell()
-    work()
+    move("+11m")
+    assert row.pk in dunning.due(now=clock.now())
+    for _ in range(2):
+        back.club.look_after(row)
+        work()
+    assert row.pk not in dunning.due(now=clock.now())
     invoice.refresh_from_db()
     assert (invoice.disputed_minor, invoice.paid_back_minor) == (0, 10000)
     assert [one["amount"] for one in back.club.sandbox.refunds()] == [10000]
