@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.translation import gettext
@@ -29,6 +29,7 @@ from refunds import admin_plan, confirming, deciding, duplicates, sending
 from refunds import admin_policy as admin_policy  # its desk
 from refunds.admin_deciding import PartForm, what_a_part_does, what_approving_does, what_trying_again_does
 from refunds.admin_evidence import evidence_panels
+from refunds.admin_waiting import ENDS, Questions
 from refunds.listing import AGEING
 from refunds.models import Refund
 from refunds.tasks import submit_refund
@@ -90,26 +91,19 @@ AccountAdmin.add_panels(refund_panels, place=40)
 TopUpAdmin.panel_makers.append(refund_panels)
 
 
-class Waiting(admin.SimpleListFilter):
+class Waiting(Questions):
     """What somebody should do something about."""
 
-    title = _("waiting")
-    parameter_name = "waiting"
+    questions = (
+        ("decision", _("For a decision")),
+        ("confirmation", _("For the company's finance")),
+        ("provider", _("For the provider")),
+        *ENDS,
+    )
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """The questions that a desk is opened with."""
-        return [
-            ("decision", _("For a decision")),
-            ("confirmation", _("For the company's finance")),
-            ("provider", _("For the provider")),
-            ("ageing", _("At the provider for more than 3 days")),
-            ("failed", _("Failed")),
-            ("look", _("Flagged")),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Refund]) -> QuerySet[Refund]:
+    def wanted(self) -> dict[str, Q]:
         """Each through its index."""
-        wanted = {
+        return {
             "decision": Q(status=Status.REQUESTED),
             "confirmation": Q(
                 status=Status.REQUESTED, kind=Kind.TOP_UP, confirmed_at=None, account__kind=Account.Kind.COMPANY
@@ -119,8 +113,6 @@ class Waiting(admin.SimpleListFilter):
             "provider": Q(status__in=[Status.APPROVED, Status.SUBMITTED]),
             "look": Q(flagged=True),
         }
-        chosen = wanted.get(self.value() or "")
-        return queryset.filter(chosen) if chosen is not None else queryset
 
 
 def _decided_here(refund: Refund) -> bool:

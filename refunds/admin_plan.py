@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext
@@ -26,6 +26,7 @@ from config.templatetags import ui
 from refunds import admin_plan_words as words
 from refunds import plan_credit, plan_lifecycle, plan_settling, shown
 from refunds.admin_plan_panels import newest_panels, plan_state, row_panels
+from refunds.admin_waiting import ENDS, Questions
 from refunds.listing import AGEING
 from refunds.models_plan import PlanRefund
 from refunds.tasks import go_on_with_plan
@@ -37,26 +38,19 @@ AccountAdmin.add_panels(newest_panels, place=41)
 SubscriptionAdmin.panel_makers.append(newest_panels)
 
 
-class Waiting(admin.SimpleListFilter):
+class Waiting(Questions):
     """What somebody should do something about."""
 
-    title = _("waiting")
-    parameter_name = "waiting"
+    questions = (
+        ("decision", _("For a decision")),
+        ("calls", _("For calls that are settled")),
+        ("provider", _("For the provider")),
+        *ENDS,
+    )
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """The questions that a desk is opened with."""
-        return [
-            ("decision", _("For a decision")),
-            ("calls", _("For calls that are settled")),
-            ("provider", _("For the provider")),
-            ("ageing", _("At the provider for more than 3 days")),
-            ("failed", _("Failed")),
-            ("look", _("Flagged")),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[PlanRefund]) -> QuerySet[PlanRefund]:
+    def wanted(self) -> dict[str, Q]:
         """Each through its index."""
-        wanted = {
+        return {
             "decision": Q(status=Status.REQUESTED),
             "calls": Q(status=Status.SETTLING),
             "provider": Q(status=Status.SUBMITTED),
@@ -64,8 +58,6 @@ class Waiting(admin.SimpleListFilter):
             "failed": Q(status=Status.FAILED),
             "look": Q(flagged=True),
         }
-        chosen = wanted.get(self.value() or "")
-        return queryset.filter(chosen) if chosen is not None else queryset
 
 
 def _may_go_on(refund: PlanRefund) -> bool:
